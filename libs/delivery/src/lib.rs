@@ -1,0 +1,1 @@
+//! The delivery engine: a pure state machine of lanes, retries, breakers and verdicts.

@@ -1,0 +1,1 @@
+//! Pure types and rules of webhook delivery: ids, events, endpoints, policies, matching, limits.

@@ -1,0 +1,1 @@
+//! The only way out to receivers: address policy, pooled client, bounded answers.

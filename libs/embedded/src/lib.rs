@@ -1,0 +1,1 @@
+//! The embedded engine: event log and store on SQLite.

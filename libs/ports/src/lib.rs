@@ -1,0 +1,1 @@
+//! The traits that roles talk through, with numbered contracts and conformance suites.

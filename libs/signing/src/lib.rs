@@ -1,0 +1,1 @@
+//! Webhook signatures and secrets; pure, used by senders and receivers.

@@ -1,0 +1,1 @@
+//! In-memory ports, a simulated clock and scripted receivers for tests.

@@ -1,0 +1,1 @@
+//! Generated protobuf code and its conversions to domain types.

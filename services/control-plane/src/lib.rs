@@ -1,0 +1,1 @@
+//! The API role: gRPC and REST over one set of services.

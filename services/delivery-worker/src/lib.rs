@@ -1,0 +1,1 @@
+//! The role that reads the log and delivers.

@@ -1,0 +1,1 @@
+//! Checks of the tree itself: dependency edges, sizes, generated files.
