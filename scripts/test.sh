@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Every check and test. A suite that fails does not hide the ones after it; a suite that cannot run is named with its reason.
+# POSTRIDER_REQUIRE_CLUSTER=1 makes such a suite a failure. POSTRIDER_LONG=1 runs the long forms.
+set -euo pipefail
+source "$(dirname "$0")/env.sh"
+source scripts/suites.sh
+source scripts/clients.sh
+need_build_tools
+
+# Clippy runs in the tests' profile: build scripts, macros and the bundled C are compiled once for both.
+suite "format" cargo fmt --all --check
+suite "clippy" cargo clippy --workspace --all-targets --profile ci --locked -- -D warnings
+
+if find_buf; then
+  suite "buf lint" "$buf" lint
+else
+  left_out "buf lint" "$buf_missing"
+fi
+
+if ! command -v cargo-deny >/dev/null 2>&1; then
+  optional "cargo deny" "cargo-deny is not installed (cargo install cargo-deny); the tidy tests check the edges"
+else
+  suite "cargo deny" cargo deny --offline --log-level error check bans licenses sources
+fi
+
+# The e2e suite drives the real binaries, which `cargo test` alone would not build; --all-targets
+# keeps the features of the tests, so nothing is compiled twice.
+suite "build" cargo build --workspace --all-targets --profile ci --locked
+
+setup_python_client || left_out "standardwebhooks for Python" "$python_missing"
+setup_node_client || left_out "standardwebhooks for Node" "$node_missing"
+suite "tests" cargo test --workspace --profile ci --locked
+
+summary
