@@ -1,0 +1,172 @@
+//! What is recorded about requests: immutable facts, from which a delivery's state is computed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{
+    AttemptId, DeadLetterReason, EndpointUid, ErrorClass, EventRef, OutcomeKind, RunId, Timestamp,
+};
+
+/// A fact about one delivery (event × endpoint). Never changed once written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fact {
+    /// The event.
+    pub event: EventRef,
+    /// The endpoint.
+    pub endpoint: EndpointUid,
+    /// The run it belongs to.
+    pub run: RunId,
+    /// Keeps facts of a run apart; a request's id, or a fresh id for marks.
+    pub id: AttemptId,
+    /// When it happened: for a request, when it started.
+    pub time: Timestamp,
+    /// What happened.
+    pub kind: FactKind,
+}
+
+/// What happened to a delivery.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FactKind {
+    /// A request was made.
+    Attempt(Attempt),
+    /// It became a dead letter without a further request (expired).
+    DeadLettered(DeadLetterReason),
+    /// A person cancelled it.
+    Cancelled,
+}
+
+/// One request to a receiver.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attempt {
+    /// 1-based; a probe repeats the number of the attempt that it stands for.
+    pub number: u32,
+    /// Why it was made.
+    pub trigger: Trigger,
+    /// How it ended.
+    pub outcome: OutcomeKind,
+    /// How long it took.
+    pub duration: Duration,
+    /// The beginning of the answer's body: 16 KiB of a failure, 1 KiB of a success.
+    pub excerpt: Bytes,
+    /// One line for people; may be empty.
+    pub detail: String,
+    /// How many signatures the request carried.
+    pub signatures: u8,
+    /// What we decided.
+    pub disposition: Disposition,
+}
+
+/// What was decided after a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disposition {
+    /// Delivered.
+    Delivered,
+    /// Tried again, not before this time.
+    Retry {
+        /// When the next attempt is due.
+        next: Timestamp,
+    },
+    /// Now a dead letter.
+    DeadLettered(DeadLetterReason),
+}
+
+/// Why a request was made (spec §7).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Trigger {
+    /// The event itself, first attempt.
+    Event,
+    /// The schedule, after a failure.
+    Retry,
+    /// A person took a dead letter up again.
+    Redrive,
+    /// A range of the log was delivered again.
+    Replay,
+    /// A person sent an event again.
+    Resend,
+    /// A disabled endpoint was asked whether it is back; uses up no attempt.
+    Probe,
+    /// A person sent a test event.
+    Test,
+}
+
+impl Trigger {
+    /// The name that `X-Webhook-Trigger`, the API and the stores use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Retry => "retry",
+            Self::Redrive => "redrive",
+            Self::Replay => "replay",
+            Self::Resend => "resend",
+            Self::Probe => "probe",
+            Self::Test => "test",
+        }
+    }
+
+    /// Undoes [`Self::as_str`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Event,
+            Self::Retry,
+            Self::Redrive,
+            Self::Replay,
+            Self::Resend,
+            Self::Probe,
+            Self::Test,
+        ]
+        .into_iter()
+        .find(|trigger| trigger.as_str() == text)
+    }
+}
+
+/// What the facts of one run say; all that a look before a second send needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RunState {
+    /// The highest attempt number, probes apart; 0 without attempts.
+    pub attempts: u32,
+    /// Whether the run has ended: delivered, dead-lettered or cancelled.
+    pub ended: bool,
+}
+
+impl RunState {
+    /// Reads the facts of one delivery that belong to `run`. A 2xx by a probe ends the run like any other.
+    #[must_use]
+    pub fn of<'a>(facts: impl IntoIterator<Item = &'a Fact>, run: RunId) -> Self {
+        let mut state = Self::default();
+        for fact in facts.into_iter().filter(|fact| fact.run == run) {
+            match &fact.kind {
+                FactKind::DeadLettered(_) | FactKind::Cancelled => state.ended = true,
+                FactKind::Attempt(attempt) => {
+                    if attempt.trigger != Trigger::Probe {
+                        state.attempts = state.attempts.max(attempt.number);
+                    }
+                    match attempt.disposition {
+                        Disposition::Delivered | Disposition::DeadLettered(_) => state.ended = true,
+                        Disposition::Retry { .. } => {}
+                    }
+                }
+            }
+        }
+        state
+    }
+
+    /// Whether a backlog row for attempt `number` has nothing left to do.
+    #[must_use]
+    pub fn voids(self, number: u32) -> bool {
+        self.ended || self.attempts >= number
+    }
+}
+
+impl Fact {
+    /// The error class or status, in the words of the API: `http 503`, `timeout`.
+    #[must_use]
+    pub fn outcome_text(kind: OutcomeKind) -> String {
+        match kind {
+            OutcomeKind::Answered(status) => format!("http {status}"),
+            OutcomeKind::Failed(class) => ErrorClass::as_str(class).to_owned(),
+        }
+    }
+}
