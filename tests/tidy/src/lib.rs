@@ -1,1 +1,3 @@
 //! Checks of the tree itself: dependency edges, sizes, generated files.
+
+pub mod generate;
