@@ -1,1 +1,34 @@
-//! The traits that roles talk through, with numbered contracts and conformance suites.
+//! The traits that roles talk through.
+//!
+//! A port speaks the domain's words and has a numbered contract in its documentation; each number is one function of the conformance suite
+//! (module [`conformance`]) that every adapter runs. Roles hold ports as `Arc<dyn …>` and cannot tell the embedded engine from a cluster.
+//!
+//! Ports are at least once: a write that timed out may have happened ([`Error::is_unknown`]), and repeating any write is harmless.
+
+mod clock;
+mod config_feed;
+mod config_store;
+pub mod conformance;
+mod dead_letter_store;
+mod delivery_store;
+mod error;
+mod event_log;
+mod event_store;
+mod key_provider;
+mod sender;
+
+pub use clock::{Clock, Rng};
+pub use config_feed::{ConfigFeed, Hint};
+pub use config_store::{
+    Applied, ConfigStore, EndpointConfig, Expect, IdempotencyRow, IdempotencyStore, StateChange,
+    Tenant, TenantConfig,
+};
+pub use dead_letter_store::{DeadLetterFilter, DeadLetterStore, Taken};
+pub use delivery_store::{BacklogPage, BacklogStore, InboxStore, LaneStore};
+pub use error::{Error, ErrorKind, Result};
+pub use event_log::{
+    AckError, Appended, Bounds, Consumer, ConsumerItem, EventLog, LogRecord, RangePage,
+};
+pub use event_store::{EventStore, Loaded, StoredEvent};
+pub use key_provider::{KeyError, KeyProvider};
+pub use sender::{HeaderName, Request, Sender};

@@ -1,0 +1,173 @@
+//! The event log: where events are durable before anything else happens.
+
+use async_trait::async_trait;
+use domain::record::Record;
+use domain::{Epoch, LogPosition, Position, Shard, Timestamp};
+
+use crate::{Error, Result};
+
+/// The log of events, in shards.
+///
+/// EL-1  `append` answers a record with its place once it is durable; records of one call that have the same key keep their order.
+/// EL-2  Records of one shard are given in the order of their positions. Positions increase; they are not dense.
+/// EL-3  After `ack(shard, p)` no record at or below `p` is given to this group again, also after a restart.
+/// EL-4  An ack of an epoch that ended answers `Fenced` and changes nothing. An ack never moves back.
+/// EL-5  What was not acked is given again after a restart.
+/// EL-6  A record's key decides its shard as [`domain::shard_of_key`] does; records without a key are spread.
+/// EL-7  Headers come back as they were: order, repeated names, null and binary values.
+/// EL-8  A record above the adapter's limit (1 MB) answers `TooLarge`, and the others of its call are not affected.
+/// EL-9  Two groups are independent of each other.
+/// EL-10 When retention has passed a group's position, the consumer is told once by `Gap`, then goes on at the first record that is left.
+/// EL-11 `read_range` gives the records of `[from, to)` in order, at most `limit`, also those below the acked position.
+/// EL-12 A slow consumer holds at most one batch in memory.
+#[async_trait]
+pub trait EventLog: Send + Sync + 'static {
+    /// How many shards there are; fixed while the process runs.
+    fn shards(&self) -> u16;
+
+    /// Appends records; one answer per record, in order.
+    async fn append(&self, records: Vec<Record>) -> Vec<Result<Appended>>;
+
+    /// Joins a group of consumers. Shards are assigned to its members.
+    ///
+    /// # Errors
+    /// When the log cannot be reached.
+    async fn consume(&self, group: &str) -> Result<Box<dyn Consumer>>;
+
+    /// Reads one record; `None` when there is none at this place (or retention has passed it).
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn read(&self, at: LogPosition) -> Result<Option<LogRecord>>;
+
+    /// Reads the records of `[from, to)` of a shard, at most `limit`, oldest first.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn read_range(
+        &self,
+        shard: Shard,
+        from: Position,
+        to: Position,
+        limit: usize,
+    ) -> Result<RangePage>;
+
+    /// The position of the first record at or after a time; the next position when there is none.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn position_at(&self, shard: Shard, time: Timestamp) -> Result<Position>;
+
+    /// The lowest position that can be read and the next one that will be given out.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn bounds(&self, shard: Shard) -> Result<Bounds>;
+}
+
+/// One member of a group. Dropping it leaves the group.
+#[async_trait]
+pub trait Consumer: Send {
+    /// Waits for the next item. Cancel safe: nothing is lost when the future is dropped.
+    ///
+    /// # Errors
+    /// When the log cannot be read; the caller may call again.
+    async fn next(&mut self) -> Result<ConsumerItem>;
+
+    /// Says that everything up to and including `upto` is handed off. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`AckError::Fenced`] when the epoch has ended.
+    async fn ack(
+        &mut self,
+        shard: Shard,
+        epoch: Epoch,
+        upto: Position,
+    ) -> std::result::Result<(), AckError>;
+}
+
+/// What a consumer hears.
+#[derive(Debug)]
+pub enum ConsumerItem {
+    /// The member owns the shard now.
+    Assigned {
+        /// The shard.
+        shard: Shard,
+        /// Larger than that of every owner before.
+        epoch: Epoch,
+        /// The last acked position; `None` when the group never acked.
+        acked: Option<Position>,
+        /// The next position that the log will give out, as of the assignment: what lies below may have been read before.
+        head: Position,
+    },
+    /// Records of one shard, in order; at most 500 or 1 MiB.
+    Records {
+        /// The shard.
+        shard: Shard,
+        /// The records.
+        records: Vec<LogRecord>,
+    },
+    /// The member does not own the shard any more. Acks of its epoch are refused from now on.
+    Revoked {
+        /// The shard.
+        shard: Shard,
+    },
+    /// Records from `from` on are gone (retention); reading goes on at `to`.
+    Gap {
+        /// The shard.
+        shard: Shard,
+        /// The first position that is missing.
+        from: Position,
+        /// The first position that is left.
+        to: Position,
+    },
+}
+
+/// A record that is durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Appended {
+    /// Where it lies.
+    pub at: LogPosition,
+    /// The log's time of it.
+    pub time: Timestamp,
+}
+
+/// A record with its place and time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogRecord {
+    /// Where it lies.
+    pub at: LogPosition,
+    /// When the log took it.
+    pub time: Timestamp,
+    /// The record.
+    pub record: Record,
+}
+
+/// A part of a shard.
+#[derive(Debug, Default)]
+pub struct RangePage {
+    /// The records, oldest first.
+    pub records: Vec<LogRecord>,
+    /// Where to go on; `None` when the range is read to its end.
+    pub next: Option<Position>,
+}
+
+/// What a shard holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// The lowest position that can be read.
+    pub low: Position,
+    /// The next position that will be given out.
+    pub next: Position,
+}
+
+/// An ack that did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum AckError {
+    /// The shard has another owner now.
+    #[error("the shard has another owner now")]
+    Fenced,
+    /// The log could not be reached.
+    #[error(transparent)]
+    Port(#[from] Error),
+}
