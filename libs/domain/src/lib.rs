@@ -10,6 +10,7 @@ mod backlog;
 mod command;
 mod dead_letter;
 mod delivery_state;
+pub mod egress_policy;
 mod endpoint;
 mod event;
 mod header_rules;
