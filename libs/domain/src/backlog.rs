@@ -30,10 +30,7 @@ pub struct BacklogKey {
 
 impl BacklogKey {
     /// Sorts before every row.
-    pub const START: Self = Self {
-        due: Timestamp::ZERO,
-        seq: Seq(0),
-    };
+    pub const START: Self = Self { due: Timestamp::ZERO, seq: Seq(0) };
 
     /// The last key that can be due at `due`.
     #[must_use]

@@ -20,9 +20,7 @@ impl DeadLetterId {
             .chain_update(event.at.packed().to_be_bytes())
             .finalize();
         let mut id = [0; 16];
-        id.iter_mut()
-            .zip(digest.iter())
-            .for_each(|(to, from)| *to = *from);
+        id.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
         Self(id)
     }
 
@@ -44,9 +42,7 @@ impl DeadLetterId {
         if text.len() != 32 || !text.is_ascii() {
             return None;
         }
-        u128::from_str_radix(text, 16)
-            .ok()
-            .map(|number| Self(number.to_be_bytes()))
+        u128::from_str_radix(text, 16).ok().map(|number| Self(number.to_be_bytes()))
     }
 }
 
@@ -151,10 +147,7 @@ mod tests {
         let event = |position| EventRef {
             tenant: TenantId::default_tenant(),
             id: EventId::parse("evt_1").expect("valid"),
-            at: LogPosition {
-                shard: Shard(1),
-                position: Position(position),
-            },
+            at: LogPosition { shard: Shard(1), position: Position(position) },
         };
         let uid = EndpointUid::from_uuid(uuid::Uuid::from_u128(7));
         let id = DeadLetterId::of(uid, &event(1));

@@ -207,11 +207,7 @@ impl EgressPolicy {
             "http" if self.allow_http => Ok(UrlScheme::Http),
             _ => Err(UrlRejection::Scheme {
                 found: scheme.chars().take(32).collect(),
-                allowed: if self.allow_http {
-                    "https or http"
-                } else {
-                    "https"
-                },
+                allowed: if self.allow_http { "https or http" } else { "https" },
             }),
         }
     }
@@ -227,20 +223,14 @@ impl EgressPolicy {
                 format!("use one of {}", ports.join(", "))
             }
         };
-        Err(UrlRejection::Port {
-            found: port,
-            allowed,
-        })
+        Err(UrlRejection::Port { found: port, allowed })
     }
 
     fn check_name<'u>(&self, name: &'u str) -> Result<&'u str, UrlRejection> {
         let name = name.strip_suffix('.').unwrap_or(name);
         names::check(name).map_err(UrlRejection::Name)?;
         let exempt = self.is_local_name(name)
-            || self
-                .allowed_name_suffixes
-                .iter()
-                .any(|suffix| names::is_under(name, suffix));
+            || self.allowed_name_suffixes.iter().any(|suffix| names::is_under(name, suffix));
         if names::is_internal(name) && !exempt {
             return Err(UrlRejection::Name(NameFault::Internal));
         }
@@ -248,8 +238,7 @@ impl EgressPolicy {
     }
 
     fn check_literal(&self, ip: IpAddr, port: u16) -> Result<(), UrlRejection> {
-        self.check_addr(ip, port)
-            .map_err(|blocked| UrlRejection::Address(blocked.reason))
+        self.check_addr(ip, port).map_err(|blocked| UrlRejection::Address(blocked.reason))
     }
 
     /// Port 80 needs no entry where `http` is allowed: it is what `http:` means.

@@ -59,9 +59,7 @@ impl ApiVersion {
     /// [`IdError`] names the text and what is allowed.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let valid = (1..=limits::API_VERSION_BYTES_MAX).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
         if valid {
             return Ok(Self(text.into()));
         }
@@ -99,15 +97,11 @@ impl ContentType {
         let essence = text.split(';').next().unwrap_or_default().trim();
         let is_token = |part: &str| {
             !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
         };
         let valid = text.len() <= 128
             && text.bytes().all(|b| (0x20..0x7f).contains(&b))
-            && essence
-                .split_once('/')
-                .is_some_and(|(kind, sub)| is_token(kind) && is_token(sub));
+            && essence.split_once('/').is_some_and(|(kind, sub)| is_token(kind) && is_token(sub));
         if valid {
             return Ok(Self(text.into()));
         }

@@ -46,15 +46,8 @@ const RESERVED: [&str; 22] = [
 ];
 
 /// Prefixes that a tenant must not use: ours, and those that cloud metadata services obey.
-const RESERVED_PREFIXES: [&str; 7] = [
-    "webhook-",
-    "x-webhook-",
-    "x-amz-",
-    "x-goog",
-    "x-azure-",
-    "x-aws-",
-    "ce-",
-];
+const RESERVED_PREFIXES: [&str; 7] =
+    ["webhook-", "x-webhook-", "x-amz-", "x-goog", "x-azure-", "x-aws-", "ce-"];
 
 /// Checks one custom header and gives it back as it is stored: name in lower case, value trimmed.
 ///
@@ -88,26 +81,15 @@ mod tests {
             check_custom_header("Authorization", " Bearer x "),
             Ok(("authorization".to_owned(), "Bearer x".to_owned()))
         );
-        for name in [
-            "Host",
-            "webhook-id",
-            "X-Webhook-Signature",
-            "Transfer-Encoding",
-            "X-Amz-Date",
-        ] {
+        for name in ["Host", "webhook-id", "X-Webhook-Signature", "Transfer-Encoding", "X-Amz-Date"]
+        {
             assert!(
-                matches!(
-                    check_custom_header(name, "v"),
-                    Err(HeaderError::Reserved(_))
-                ),
+                matches!(check_custom_header(name, "v"), Err(HeaderError::Reserved(_))),
                 "{name}"
             );
         }
         for name in ["", "a b", "a:b", "ä"] {
-            assert!(
-                matches!(check_custom_header(name, "v"), Err(HeaderError::Name(_))),
-                "{name}"
-            );
+            assert!(matches!(check_custom_header(name, "v"), Err(HeaderError::Name(_))), "{name}");
         }
         for value in ["a\r\nb: c", "a\tb", "ä", "\0"] {
             assert!(

@@ -21,11 +21,7 @@ pub struct IdError {
 
 impl IdError {
     fn new(kind: &'static str, value: &str, allowed: &'static str) -> Self {
-        Self {
-            kind,
-            value: value.chars().take(80).collect(),
-            allowed,
-        }
+        Self { kind, value: value.chars().take(80).collect(), allowed }
     }
 }
 
@@ -41,16 +37,12 @@ fn is_resource_id(text: &str) -> bool {
     bytes.len() <= 63
         && first.is_ascii_lowercase()
         && *last != b'-'
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
 fn is_event_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// `resource.action`: two or more segments of `[a-zA-Z0-9_]`, joined by dots.
@@ -61,10 +53,7 @@ fn is_event_type(text: &str) -> bool {
 }
 
 pub(crate) fn is_type_segment(segment: &str) -> bool {
-    !segment.is_empty()
-        && segment
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 macro_rules! text_id {
@@ -149,10 +138,7 @@ impl EventId {
     pub fn embedded_time_ms(&self) -> Option<i64> {
         let uuid = Uuid::try_parse(self.0.strip_prefix("evt_")?).ok()?;
         let (secs, nanos) = uuid.get_timestamp()?.to_unix();
-        i64::try_from(secs)
-            .ok()?
-            .checked_mul(1_000)?
-            .checked_add(i64::from(nanos) / 1_000_000)
+        i64::try_from(secs).ok()?.checked_mul(1_000)?.checked_add(i64::from(nanos) / 1_000_000)
     }
 }
 
@@ -234,6 +220,15 @@ impl RunId {
     pub const LOG: Self = Self(Uuid::nil());
 }
 
+impl AttemptId {
+    /// The id of the mark that ends a run without a request: a function of the run and the event's place, so that a repeat is the same row.
+    #[must_use]
+    pub fn of_mark(run: RunId, at: crate::LogPosition) -> Self {
+        let place = u128::from(at.packed().cast_unsigned());
+        Self(Uuid::from_u128(run.0.as_u128() ^ place.rotate_left(64) ^ place))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,9 +248,7 @@ mod tests {
         for good in ["payment.completed", "a.b.c", "A_1.b"] {
             assert!(EventType::parse(good).is_ok(), "{good}");
         }
-        for bad in [
-            "", "payment", "payment.", ".a", "a..b", "a b.c", "a.*", "a-b.c",
-        ] {
+        for bad in ["", "payment", "payment.", ".a", "a..b", "a b.c", "a.*", "a-b.c"] {
             assert!(EventType::parse(bad).is_err(), "{bad}");
         }
     }
@@ -271,18 +264,9 @@ mod tests {
 
     #[test]
     fn the_time_of_our_own_ids_is_readable() {
-        let uuid = Uuid::new_v7(uuid::Timestamp::from_unix(
-            uuid::NoContext,
-            1_700_000_000,
-            5_000_000,
-        ));
-        assert_eq!(
-            EventId::from_uuid(uuid).embedded_time_ms(),
-            Some(1_700_000_000_005)
-        );
-        assert_eq!(
-            EventId::parse("evt_1").expect("valid").embedded_time_ms(),
-            None
-        );
+        let uuid =
+            Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, 1_700_000_000, 5_000_000));
+        assert_eq!(EventId::from_uuid(uuid).embedded_time_ms(), Some(1_700_000_000_005));
+        assert_eq!(EventId::parse("evt_1").expect("valid").embedded_time_ms(), None);
     }
 }

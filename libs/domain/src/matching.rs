@@ -50,8 +50,6 @@ impl Matcher {
     /// Whether one endpoint gets the event.
     #[must_use]
     pub fn matches_endpoint(&self, event: &Event, uid: EndpointUid) -> bool {
-        self.subscriptions
-            .iter()
-            .any(|(owner, s)| *owner == uid && s.matches(event))
+        self.subscriptions.iter().any(|(owner, s)| *owner == uid && s.matches(event))
     }
 }

@@ -15,20 +15,14 @@ pub fn murmur2(data: &[u8]) -> u32 {
     let mut chunks = data.chunks_exact(4);
     let mut h = SEED ^ length;
     for chunk in &mut chunks {
-        let mut k = chunk
-            .iter()
-            .rev()
-            .fold(0u32, |k, byte| k << 8 | u32::from(*byte));
+        let mut k = chunk.iter().rev().fold(0u32, |k, byte| k << 8 | u32::from(*byte));
         k = k.wrapping_mul(M);
         k ^= k >> R;
         h = h.wrapping_mul(M) ^ k.wrapping_mul(M);
     }
     let tail = chunks.remainder();
     if !tail.is_empty() {
-        h ^= tail
-            .iter()
-            .rev()
-            .fold(0u32, |k, byte| k << 8 | u32::from(*byte));
+        h ^= tail.iter().rev().fold(0u32, |k, byte| k << 8 | u32::from(*byte));
         h = h.wrapping_mul(M);
     }
     h ^= h >> 13;
@@ -57,10 +51,7 @@ mod tests {
             ("foobar", -790_332_482),
             ("a-little-bit-long-string", -985_981_536),
             ("a-little-bit-longer-string", -1_486_304_829),
-            (
-                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
-                -58_897_971,
-            ),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
             ("abc", 479_470_107),
         ] {
             assert_eq!(murmur2(text.as_bytes()).cast_signed(), hash, "{text}");

@@ -64,16 +64,9 @@ impl ErrorClass {
     /// Undoes [`Self::as_str`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [
-            Self::Dns,
-            Self::Connect,
-            Self::Tls,
-            Self::Timeout,
-            Self::Http,
-            Self::Blocked,
-        ]
-        .into_iter()
-        .find(|class| class.as_str() == text)
+        [Self::Dns, Self::Connect, Self::Tls, Self::Timeout, Self::Http, Self::Blocked]
+            .into_iter()
+            .find(|class| class.as_str() == text)
     }
 }
 

@@ -62,11 +62,7 @@ fn envelope(event: &Event) -> Bytes {
     let mut out = Vec::with_capacity(event.data.len() + 192);
     member(&mut out, b"{\"id\":", event.id.as_str());
     member(&mut out, b",\"type\":", event.event_type.as_str());
-    member(
-        &mut out,
-        b",\"created_at\":",
-        &event.created_at.to_rfc3339(),
-    );
+    member(&mut out, b",\"created_at\":", &event.created_at.to_rfc3339());
     member(&mut out, b",\"api_version\":", event.api_version.as_str());
     data_member(&mut out, event);
     out.push(b'}');
@@ -81,11 +77,7 @@ fn structured(event: &Event) -> Bytes {
     member(&mut out, b",\"type\":", event.event_type.as_str());
     member(&mut out, b",\"time\":", &event.created_at.to_rfc3339());
     member(&mut out, b",\"apiversion\":", event.api_version.as_str());
-    member(
-        &mut out,
-        b",\"datacontenttype\":",
-        event.content_type.as_str(),
-    );
+    member(&mut out, b",\"datacontenttype\":", event.content_type.as_str());
     data_member(&mut out, event);
     out.push(b'}');
     out.into()
@@ -101,11 +93,7 @@ fn data_member(out: &mut Vec<u8>, event: &Event) {
     if event.content_type.is_json() {
         out.extend_from_slice(b",\"data\":");
         // Data that says it is JSON was checked when it was accepted; none at all is `null`.
-        out.extend_from_slice(if event.data.is_empty() {
-            b"null"
-        } else {
-            &event.data
-        });
+        out.extend_from_slice(if event.data.is_empty() { b"null" } else { &event.data });
         return;
     }
     match std::str::from_utf8(&event.data) {
@@ -155,10 +143,7 @@ mod tests {
     fn text_becomes_a_string_and_other_bytes_base64() {
         let text = body(&event("text/plain", b"a\"b"), PayloadFormat::Envelope);
         assert!(text.ends_with(",\"data\":\"a\\\"b\"}"), "{text}");
-        let bytes = body(
-            &event("application/octet-stream", &[0xff, 0]),
-            PayloadFormat::Envelope,
-        );
+        let bytes = body(&event("application/octet-stream", &[0xff, 0]), PayloadFormat::Envelope);
         assert!(bytes.ends_with(",\"data_base64\":\"/wA=\"}"), "{bytes}");
         let broken = body(&event("text/plain", &[0xff]), PayloadFormat::Envelope);
         assert!(broken.ends_with(",\"data_base64\":\"/w==\"}"), "{broken}");
@@ -169,11 +154,9 @@ mod tests {
         let event = event("application/json", b"[1]");
         let structured: Value =
             serde_json::from_str(&body(&event, PayloadFormat::CloudEvents)).expect("json");
-        for (name, value) in [
-            ("specversion", "1.0"),
-            ("id", "evt_1"),
-            ("type", "payment.completed"),
-        ] {
+        for (name, value) in
+            [("specversion", "1.0"), ("id", "evt_1"), ("type", "payment.completed")]
+        {
             assert_eq!(structured.get(name), Some(&Value::from(value)));
         }
         let binary = payload(&event, PayloadFormat::CloudEventsBinary);

@@ -47,21 +47,13 @@ impl DeliveryPolicy {
     /// [`PolicyError`] names the field, the value and what is allowed.
     pub fn validate(&self) -> Result<(), PolicyError> {
         let err = |field, value: String, allowed: &str| {
-            Err(PolicyError {
-                field,
-                value,
-                allowed: allowed.to_owned(),
-            })
+            Err(PolicyError { field, value, allowed: allowed.to_owned() })
         };
         if !(limits::TIMEOUT_MIN..=limits::TIMEOUT_MAX).contains(&self.timeout) {
             return err("timeout", format!("{:?}", self.timeout), "100 ms to 60 s");
         }
         if !(1..=limits::CONCURRENCY_MAX).contains(&self.max_concurrency) {
-            return err(
-                "max_concurrency",
-                self.max_concurrency.to_string(),
-                "1 to 1000",
-            );
+            return err("max_concurrency", self.max_concurrency.to_string(), "1 to 1000");
         }
         if !(1..=limits::DISABLE_AFTER_MAX).contains(&self.disable_after) {
             return err("disable_after", self.disable_after.to_string(), "1 to 100");
@@ -113,10 +105,7 @@ impl RetrySchedule {
         }
         let allowed = limits::RETRY_STEP_MIN..=limits::RETRY_STEP_MAX;
         if let Some((i, step)) = steps.iter().enumerate().find(|(_, s)| !allowed.contains(*s)) {
-            return Err(err(
-                format!("{step:?} in step {}", i + 1),
-                "100 ms to 24 h a step",
-            ));
+            return Err(err(format!("{step:?} in step {}", i + 1), "100 ms to 24 h a step"));
         }
         let sum: Duration = steps.iter().sum();
         if sum > limits::RETRY_SUM_MAX {
@@ -209,10 +198,7 @@ mod tests {
     #[test]
     fn the_default_schedule_is_eight_attempts_in_31_hours() {
         let schedule = RetrySchedule::default();
-        assert_eq!(
-            schedule.steps().iter().sum::<Duration>(),
-            Duration::from_secs(113_770)
-        );
+        assert_eq!(schedule.steps().iter().sum::<Duration>(), Duration::from_secs(113_770));
         assert_eq!(schedule.step_after(1), Some(Duration::from_secs(10)));
         assert_eq!(schedule.step_after(7), Some(Duration::from_secs(86_400)));
         assert_eq!(schedule.step_after(8), None);

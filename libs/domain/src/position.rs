@@ -45,10 +45,7 @@ impl LogPosition {
     /// A place for an event that is not in the log; `position` keeps two of them apart.
     #[must_use]
     pub const fn off_log(position: Position) -> Self {
-        Self {
-            shard: Self::OFF_LOG,
-            position,
-        }
+        Self { shard: Self::OFF_LOG, position }
     }
 
     /// Whether the record can be read from the log.
@@ -87,11 +84,8 @@ mod tests {
 
     #[test]
     fn packed_positions_sort_like_their_parts_and_round_trip() {
-        let places =
-            [(0, 0), (0, 7), (1, 0), (1, (1 << 40) - 1), (0x7fff, 3)].map(|(s, p)| LogPosition {
-                shard: Shard(s),
-                position: Position(p),
-            });
+        let places = [(0, 0), (0, 7), (1, 0), (1, (1 << 40) - 1), (0x7fff, 3)]
+            .map(|(s, p)| LogPosition { shard: Shard(s), position: Position(p) });
         for pair in places.windows(2) {
             assert!(pair[0].packed() < pair[1].packed());
         }

@@ -26,10 +26,7 @@ impl Record {
     /// Bytes of key, headers and value together.
     #[must_use]
     pub fn size(&self) -> usize {
-        let headers = self
-            .headers
-            .iter()
-            .map(|(n, v)| n.len() + v.as_ref().map_or(0, Bytes::len));
+        let headers = self.headers.iter().map(|(n, v)| n.len() + v.as_ref().map_or(0, Bytes::len));
         self.key.as_ref().map_or(0, Bytes::len)
             + self.value.as_ref().map_or(0, Bytes::len)
             + headers.sum::<usize>()
@@ -72,10 +69,7 @@ const TRACEPARENT: &str = "traceparent";
 pub fn encode(event: &Event) -> Record {
     let mut headers = Vec::with_capacity(12);
     let mut put = |name: &str, value: &str| {
-        headers.push((
-            name.to_owned(),
-            Some(Bytes::copy_from_slice(value.as_bytes())),
-        ));
+        headers.push((name.to_owned(), Some(Bytes::copy_from_slice(value.as_bytes()))));
     };
     put(SPEC, "1.0");
     put(ID, event.id.as_str());
@@ -124,28 +118,18 @@ pub fn decode(
     log_time: Timestamp,
     api_version: &ApiVersion,
 ) -> Result<Event, Poison> {
-    let poison = |field: &'static str| {
-        move |e: crate::IdError| Poison {
-            field,
-            reason: e.to_string(),
-        }
-    };
-    let missing = |field, reason: &str| Poison {
-        field,
-        reason: reason.to_owned(),
-    };
+    let poison =
+        |field: &'static str| move |e: crate::IdError| Poison { field, reason: e.to_string() };
+    let missing = |field, reason: &str| Poison { field, reason: reason.to_owned() };
     let event_type = record
         .text(TYPE)
         .ok_or_else(|| missing(TYPE, "missing; it must be a type such as payment.completed"))?;
-    let tenant = record
-        .text(TENANT)
-        .map_or_else(|| Ok(TenantId::default_tenant()), TenantId::parse);
-    let content_type = record
-        .text(CONTENT_TYPE)
-        .map_or_else(|| Ok(ContentType::json()), ContentType::parse);
-    let given_version = record
-        .text(API_VERSION)
-        .map_or_else(|| Ok(api_version.clone()), ApiVersion::parse);
+    let tenant =
+        record.text(TENANT).map_or_else(|| Ok(TenantId::default_tenant()), TenantId::parse);
+    let content_type =
+        record.text(CONTENT_TYPE).map_or_else(|| Ok(ContentType::json()), ContentType::parse);
+    let given_version =
+        record.text(API_VERSION).map_or_else(|| Ok(api_version.clone()), ApiVersion::parse);
     let event = Event {
         tenant: tenant.map_err(poison(TENANT))?,
         id: record
@@ -159,15 +143,9 @@ pub fn decode(
         data: record.value.clone().unwrap_or_default(),
         ordering_key: record.text(ORDERING_KEY).map(Arc::from),
         idempotency_key: record.text(IDEMPOTENCY_KEY).map(Arc::from),
-        channels: record
-            .text(CHANNELS)
-            .map(split_channels)
-            .unwrap_or_default(),
+        channels: record.text(CHANNELS).map(split_channels).unwrap_or_default(),
         deliver_at: time_of(record, DELIVER_AT)?,
-        revision: record
-            .text(REVISION)
-            .and_then(|text| text.parse().ok())
-            .map(Revision),
+        revision: record.text(REVISION).and_then(|text| text.parse().ok()).map(Revision),
         traceparent: record.text(TRACEPARENT).map(Arc::from),
     };
     check_data(&event)?;
@@ -175,18 +153,10 @@ pub fn decode(
 }
 
 fn check_data(event: &Event) -> Result<(), Poison> {
-    let fault = |reason: String| {
-        Err(Poison {
-            field: "value",
-            reason,
-        })
-    };
+    let fault = |reason: String| Err(Poison { field: "value", reason });
     if event.data.len() > limits::EVENT_BODY_BYTES_MAX {
         let max = limits::EVENT_BODY_BYTES_MAX;
-        return fault(format!(
-            "{} bytes long; {max} are allowed",
-            event.data.len()
-        ));
+        return fault(format!("{} bytes long; {max} are allowed", event.data.len()));
     }
     if event.content_type.is_json()
         && !event.data.is_empty()
@@ -203,10 +173,7 @@ fn time_of(record: &Record, field: &'static str) -> Result<Option<Timestamp>, Po
     };
     match Timestamp::parse_rfc3339(text) {
         Some(time) => Ok(Some(time)),
-        None => Err(Poison {
-            field,
-            reason: format!("{text:?} is not an RFC 3339 time"),
-        }),
+        None => Err(Poison { field, reason: format!("{text:?} is not an RFC 3339 time") }),
     }
 }
 
@@ -230,10 +197,7 @@ mod tests {
     use super::*;
     use crate::{Position, Shard};
 
-    const AT: LogPosition = LogPosition {
-        shard: Shard(3),
-        position: Position(9),
-    };
+    const AT: LogPosition = LogPosition { shard: Shard(3), position: Position(9) };
 
     fn version() -> ApiVersion {
         ApiVersion::parse("2026-01-01").expect("valid")
@@ -261,20 +225,13 @@ mod tests {
     fn an_event_survives_its_record() {
         let record = encode(&event());
         assert_eq!(record.key.as_deref(), Some(&b"order-1"[..]));
-        assert_eq!(
-            decode(&record, AT, Timestamp::ZERO, &version()),
-            Ok(event())
-        );
+        assert_eq!(decode(&record, AT, Timestamp::ZERO, &version()), Ok(event()));
     }
 
     #[test]
     fn a_bare_record_gets_its_id_and_time_from_the_log() {
         let headers = vec![(TYPE.to_owned(), Some(Bytes::from_static(b"a.b")))];
-        let record = Record {
-            key: None,
-            headers,
-            value: Some(Bytes::from_static(b"1")),
-        };
+        let record = Record { key: None, headers, value: Some(Bytes::from_static(b"1")) };
         let event = decode(&record, AT, Timestamp::from_millis(5), &version()).expect("an event");
         assert_eq!(event.id.as_str(), "log_3_9");
         assert_eq!(event.created_at, Timestamp::from_millis(5));
@@ -285,12 +242,8 @@ mod tests {
     fn poison_names_the_header_and_the_fault() {
         let fault = |name: &str, value: &'static [u8]| {
             let mut record = encode(&event());
-            record
-                .headers
-                .push((name.to_owned(), Some(Bytes::from_static(value))));
-            decode(&record, AT, Timestamp::ZERO, &version())
-                .expect_err("poison")
-                .field
+            record.headers.push((name.to_owned(), Some(Bytes::from_static(value))));
+            decode(&record, AT, Timestamp::ZERO, &version()).expect_err("poison").field
         };
         assert_eq!(fault(TYPE, b"nodots"), TYPE);
         assert_eq!(fault(ID, b"a b"), ID);
@@ -299,9 +252,7 @@ mod tests {
         let mut broken = encode(&event());
         broken.value = Some(Bytes::from_static(b"{"));
         assert_eq!(
-            decode(&broken, AT, Timestamp::ZERO, &version())
-                .expect_err("poison")
-                .field,
+            decode(&broken, AT, Timestamp::ZERO, &version()).expect_err("poison").field,
             "value"
         );
     }

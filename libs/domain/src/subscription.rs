@@ -32,14 +32,9 @@ impl Subscription {
     /// Whether the event is one that this subscription wants.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
-        self.event_types
-            .iter()
-            .any(|p| p.matches(&event.event_type))
+        self.event_types.iter().any(|p| p.matches(&event.event_type))
             && (self.channels.is_empty()
-                || self
-                    .channels
-                    .iter()
-                    .any(|channel| event.channels.contains(channel)))
+                || self.channels.iter().any(|channel| event.channels.contains(channel)))
     }
 }
 
@@ -111,9 +106,7 @@ mod tests {
 
     fn matches(pattern: &str, event_type: &str) -> bool {
         let event_type = EventType::parse(event_type).expect("valid type");
-        EventPattern::parse(pattern)
-            .expect("valid pattern")
-            .matches(&event_type)
+        EventPattern::parse(pattern).expect("valid pattern").matches(&event_type)
     }
 
     #[test]
@@ -134,16 +127,7 @@ mod tests {
 
     #[test]
     fn bad_patterns_are_refused_and_good_ones_print_as_given() {
-        for bad in [
-            "",
-            "payment",
-            "*.completed",
-            "payment.**",
-            "payment*",
-            ".*",
-            "a..*",
-            "a.*.b",
-        ] {
+        for bad in ["", "payment", "*.completed", "payment.**", "payment*", ".*", "a..*", "a.*.b"] {
             assert!(EventPattern::parse(bad).is_err(), "{bad}");
         }
         for good in ["*", "payment.*", "a.b.*", "a.b"] {

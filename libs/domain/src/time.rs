@@ -45,9 +45,7 @@ impl Timestamp {
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        i64::try_from(parsed.unix_timestamp_nanos().div_euclid(1_000_000))
-            .ok()
-            .map(Self)
+        i64::try_from(parsed.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
     }
 
     /// RFC 3339 in UTC with milliseconds, for example `2026-03-01T12:00:00.250Z`.
@@ -73,20 +71,14 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
     fn add(self, by: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 
 impl Sub<Duration> for Timestamp {
     type Output = Self;
     fn sub(self, by: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 
@@ -111,10 +103,7 @@ mod tests {
         let t = Timestamp::from_millis(1_772_366_400_250);
         assert_eq!(t.to_rfc3339(), "2026-03-01T12:00:00.250Z");
         assert_eq!(Timestamp::parse_rfc3339(&t.to_rfc3339()), Some(t));
-        assert_eq!(
-            Timestamp::parse_rfc3339("2026-03-01T13:00:00.25+01:00"),
-            Some(t)
-        );
+        assert_eq!(Timestamp::parse_rfc3339("2026-03-01T13:00:00.25+01:00"), Some(t));
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
     }
 }

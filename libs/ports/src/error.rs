@@ -35,11 +35,7 @@ pub enum ErrorKind {
 impl Error {
     /// Makes an error; `message` says what failed, in lower case and without its cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            source: None,
-        }
+        Self { kind, message: message.into(), source: None }
     }
 
     /// Adds the cause.
@@ -61,10 +57,7 @@ impl Error {
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self.kind,
-            ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Full
-        )
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Full)
     }
 
     /// Whether it may have happened all the same.

@@ -106,10 +106,7 @@ const METADATA_V4: [Ipv4Net; 4] = [
     v4(192, 0, 0, 192, 32),
     v4(168, 63, 129, 16, 32),
 ];
-const METADATA_V6: [Ipv6Net; 2] = [
-    v6([0xfd00, 0x0ec2, 0, 0], 32),
-    v6([0xfd20, 0x00ce, 0, 0], 32),
-];
+const METADATA_V6: [Ipv6Net; 2] = [v6([0xfd00, 0x0ec2, 0, 0], 32), v6([0xfd20, 0x00ce, 0, 0], 32)];
 
 impl EgressPolicy {
     /// Decides on an address whose port is allowed: `None` is yes.
@@ -147,17 +144,9 @@ impl EgressPolicy {
 
     fn verdict_v6(&self, ip: Ipv6Addr, port: u16) -> Option<BlockReason> {
         if ip.is_loopback() {
-            return if self.allow_loopback {
-                None
-            } else {
-                Some(BlockReason::Loopback)
-            };
+            return if self.allow_loopback { None } else { Some(BlockReason::Loopback) };
         }
-        if self
-            .nat64_prefixes
-            .iter()
-            .any(|prefix| prefix.contains(&ip))
-        {
+        if self.nat64_prefixes.iter().any(|prefix| prefix.contains(&ip)) {
             return self.carried_verdict(ip, port);
         }
         if self.nat64 && NAT64.contains(&ip) {
@@ -173,10 +162,7 @@ impl EgressPolicy {
 
     /// Judges an IPv6 address by the IPv4 address that it carries; one that carries none passes.
     fn carried_verdict(&self, ip: Ipv6Addr, port: u16) -> Option<BlockReason> {
-        let translated = self
-            .nat64_prefixes
-            .iter()
-            .find(|prefix| prefix.contains(&ip));
+        let translated = self.nat64_prefixes.iter().find(|prefix| prefix.contains(&ip));
         if let Some(prefix) = translated {
             return match translated_v4(ip, prefix.prefix_len()) {
                 Some(v4) => self.wrapped(v4, port),
@@ -192,9 +178,7 @@ impl EgressPolicy {
 }
 
 fn find<N>(list: &[(N, BlockReason)], contains: impl Fn(&N) -> bool) -> Option<BlockReason> {
-    list.iter()
-        .find(|(net, _)| contains(net))
-        .map(|(_, reason)| *reason)
+    list.iter().find(|(net, _)| contains(net)).map(|(_, reason)| *reason)
 }
 
 fn is_metadata(ip: IpAddr) -> bool {
@@ -246,10 +230,5 @@ fn translated_v4(ip: Ipv6Addr, prefix_len: u8) -> Option<Ipv4Addr> {
         .enumerate()
         .filter(|(index, _)| *index >= start && *index != skip_from)
         .map(|(_, octet)| *octet);
-    Some(Ipv4Addr::new(
-        inside.next()?,
-        inside.next()?,
-        inside.next()?,
-        inside.next()?,
-    ))
+    Some(Ipv4Addr::new(inside.next()?, inside.next()?, inside.next()?, inside.next()?))
 }

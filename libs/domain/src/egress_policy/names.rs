@@ -39,11 +39,7 @@ pub(super) fn check(name: &str) -> Result<(), NameFault> {
         return Err(NameFault::Shape);
     }
     let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if name.bytes().all(usual) {
-        Ok(())
-    } else {
-        Err(NameFault::Characters)
-    }
+    if name.bytes().all(usual) { Ok(()) } else { Err(NameFault::Characters) }
 }
 
 /// Whether a name means something only inside a network.
@@ -55,7 +51,5 @@ pub(super) fn is_internal(name: &str) -> bool {
 pub(super) fn is_under(name: &str, zone: &str) -> bool {
     let zone = zone.trim_start_matches('.');
     !zone.is_empty()
-        && name
-            .strip_suffix(zone)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        && name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }

@@ -108,20 +108,13 @@ fn internal_and_malformed_names_are_refused() {
     ];
     for text in names {
         let result = check(&open_ports(), text);
-        assert!(
-            matches!(result, Err(Some(UrlRejection::Name(_)))),
-            "{text}: {result:?}"
-        );
+        assert!(matches!(result, Err(Some(UrlRejection::Name(_)))), "{text}: {result:?}");
     }
 }
 
 #[test]
 fn a_public_looking_name_passes_the_advice_and_is_left_to_the_dial() {
-    for text in [
-        "http://127.0.0.1.nip.io/",
-        "https://example.com/",
-        "https://EXAMPLE.com./a?b#c",
-    ] {
+    for text in ["http://127.0.0.1.nip.io/", "https://example.com/", "https://EXAMPLE.com./a?b#c"] {
         assert_eq!(check(&open_ports(), text), Ok(()), "{text}");
     }
     let url = Url::parse("https://EXAMPLE.com./a?b#c").unwrap();
@@ -129,11 +122,7 @@ fn a_public_looking_name_passes_the_advice_and_is_left_to_the_dial() {
     let target = policy.check_url(&url).unwrap();
     assert_eq!(
         target,
-        Target {
-            scheme: UrlScheme::Https,
-            host: Host::Domain("example.com"),
-            port: 443
-        }
+        Target { scheme: UrlScheme::Https, host: Host::Domain("example.com"), port: 443 }
     );
     assert_eq!(stored_form(url).as_str(), "https://example.com./a?b");
 }
@@ -166,11 +155,7 @@ fn userinfo_is_refused_wherever_it_hides() {
         "https://user:password@example.com/",
     ];
     for text in texts {
-        assert_eq!(
-            check(&open_ports(), text),
-            Err(Some(UrlRejection::Userinfo)),
-            "{text}"
-        );
+        assert_eq!(check(&open_ports(), text), Err(Some(UrlRejection::Userinfo)), "{text}");
     }
     let url = Url::parse("http://example.com\\@127.0.0.1/").unwrap();
     assert_eq!(url.host_str(), Some("example.com"));
@@ -178,22 +163,12 @@ fn userinfo_is_refused_wherever_it_hides() {
 
 #[test]
 fn ports_and_schemes_outside_the_lists_are_refused() {
-    let policy = EgressPolicy {
-        allow_http: true,
-        ..EgressPolicy::production()
-    };
+    let policy = EgressPolicy { allow_http: true, ..EgressPolicy::production() };
     for port in [0, 22, 25, 6379, 9042, 9092, 444] {
         let result = check(&policy, &format!("http://example.com:{port}/"));
-        assert!(
-            matches!(result, Err(Some(UrlRejection::Port { .. }))),
-            "{port}: {result:?}"
-        );
+        assert!(matches!(result, Err(Some(UrlRejection::Port { .. }))), "{port}: {result:?}");
     }
-    for url in [
-        "http://example.com/",
-        "https://example.com/",
-        "https://example.com:8443/",
-    ] {
+    for url in ["http://example.com/", "https://example.com/", "https://example.com:8443/"] {
         assert_eq!(check(&policy, url), Ok(()), "{url}");
     }
     assert!(check(&EgressPolicy::dev(), "http://example.com:0/").is_err());
@@ -209,10 +184,7 @@ fn ports_and_schemes_outside_the_lists_are_refused() {
     ];
     for text in schemes {
         let result = check(&policy, text);
-        assert!(
-            matches!(result, Err(Some(UrlRejection::Scheme { .. }))),
-            "{text}: {result:?}"
-        );
+        assert!(matches!(result, Err(Some(UrlRejection::Scheme { .. }))), "{text}: {result:?}");
     }
     let result = check(&EgressPolicy::production(), "http://example.com/");
     let message = result.unwrap_err().unwrap().to_string();
@@ -254,58 +226,33 @@ fn dev_reaches_loopback_and_nothing_else_internal() {
 #[test]
 fn operator_networks_open_all_but_metadata_and_our_own() {
     let mut policy = open_ports();
-    policy.allowed_cidrs = ["10.0.0.0/8", "169.254.0.0/16", "::/0"]
-        .map(|net| net.parse().unwrap())
-        .into();
+    policy.allowed_cidrs =
+        ["10.0.0.0/8", "169.254.0.0/16", "::/0"].map(|net| net.parse().unwrap()).into();
     policy.denied = vec!["10.0.0.9:9092".parse().unwrap()];
     let verdict = |policy: &EgressPolicy, text: &str, port| {
-        policy
-            .check_addr(ip(text), port)
-            .map_err(|blocked| blocked.reason)
+        policy.check_addr(ip(text), port).map_err(|blocked| blocked.reason)
     };
     assert_eq!(verdict(&policy, "10.1.2.3", 80), Ok(()));
     assert_eq!(verdict(&policy, "10.0.0.9", 80), Ok(()));
     assert_eq!(verdict(&policy, "10.0.0.9", 9092), Err(BlockReason::Own));
-    assert_eq!(
-        verdict(&policy, "::ffff:10.0.0.9", 9092),
-        Err(BlockReason::Own)
-    );
-    assert_eq!(
-        verdict(&policy, "192.168.0.1", 80),
-        Err(BlockReason::Private)
-    );
-    assert_eq!(
-        verdict(&policy, "::ffff:192.168.0.1", 80),
-        Err(BlockReason::Private)
-    );
-    for metadata in [
-        "169.254.169.254",
-        "::ffff:169.254.169.254",
-        "fd00:ec2::254",
-        "2002:a9fe:a9fe::1",
-    ] {
-        assert_eq!(
-            verdict(&policy, metadata, 80),
-            Err(BlockReason::Metadata),
-            "{metadata}"
-        );
+    assert_eq!(verdict(&policy, "::ffff:10.0.0.9", 9092), Err(BlockReason::Own));
+    assert_eq!(verdict(&policy, "192.168.0.1", 80), Err(BlockReason::Private));
+    assert_eq!(verdict(&policy, "::ffff:192.168.0.1", 80), Err(BlockReason::Private));
+    for metadata in
+        ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "2002:a9fe:a9fe::1"]
+    {
+        assert_eq!(verdict(&policy, metadata, 80), Err(BlockReason::Metadata), "{metadata}");
     }
     policy.allow_metadata = true;
     assert_eq!(verdict(&policy, "169.254.169.254", 80), Ok(()));
-    assert_eq!(
-        verdict(&policy, "168.63.129.16", 80),
-        Err(BlockReason::Metadata)
-    );
+    assert_eq!(verdict(&policy, "168.63.129.16", 80), Err(BlockReason::Metadata));
 }
 
 #[test]
 fn exempt_name_suffixes_match_whole_labels() {
     let mut policy = open_ports();
     policy.allowed_name_suffixes = vec![".svc.cluster.local".to_owned(), "kafka".to_owned()];
-    assert_eq!(
-        check(&policy, "http://orders.shop.svc.cluster.local/"),
-        Ok(())
-    );
+    assert_eq!(check(&policy, "http://orders.shop.svc.cluster.local/"), Ok(()));
     assert_eq!(check(&policy, "http://kafka/"), Ok(()));
     assert!(check(&policy, "http://evilsvc.cluster.local/").is_err());
     assert!(check(&policy, "http://notkafka/").is_err());
