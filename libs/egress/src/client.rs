@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{ErrorClass, Outcome, OutcomeKind, limits};
-use http::header::{ACCEPT_ENCODING, HOST};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST};
 use http::{HeaderName, HeaderValue, Method, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -16,7 +16,7 @@ use ports::{Request, Sender};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::answer::retry_after;
+use crate::answer::{keep_alive, retry_after};
 use crate::destination::{Destination, Destinations};
 use crate::dial::Dialler;
 use crate::exchange::{self, BodyEnd, HeadError, WireRequest};
@@ -63,30 +63,24 @@ impl Egress {
     /// How many connections to a URL's origin idle and are alive.
     #[cfg(test)]
     pub(crate) fn idle_alive(&self, url: &str) -> usize {
-        let destination = self
-            .destinations
-            .get(&url.into(), self.dialler.policy(), &self.limits);
+        let destination = self.destinations.get(&url.into(), self.dialler.policy(), &self.limits);
         destination.map_or(0, |destination| destination.origin.alive())
     }
 
     async fn attempt(&self, request: Request, deadline: Instant) -> Result<Answer, Failure> {
         let destination =
-            self.destinations
-                .get(&request.url, self.dialler.policy(), &self.limits)?;
+            self.destinations.get(&request.url, self.dialler.policy(), &self.limits)?;
         let wire = wire_request(&destination, request)?;
         let answered = timeout_at(deadline, self.exchange(&destination, wire)).await;
         let (mut live, response) = answered.map_err(|_| Failure::timeout())??;
         let (head, mut body) = response.into_parts();
         let mut excerpt = Vec::new();
-        let reading = exchange::body(
-            &mut live,
-            &mut body,
-            &mut excerpt,
-            limits::EXCERPT_FAILURE_BYTES,
-        );
+        let reading =
+            exchange::body(&mut live, &mut body, &mut excerpt, limits::EXCERPT_FAILURE_BYTES);
         // The status has decided; a body that is late or breaks only costs the connection.
         if timeout_at(deadline, reading).await == Ok(BodyEnd::Complete) {
-            destination.origin.give_back(live, monotonic::now());
+            let told = keep_alive(&head.headers);
+            destination.origin.give_back(live, told, monotonic::now());
         }
         Ok(Answer {
             status: head.status.as_u16(),
@@ -112,10 +106,9 @@ impl Egress {
         match exchange::head(&mut live, request).await {
             Ok(response) => Ok((live, response)),
             Err(HeadError::Failed(failure)) => Err(failure),
-            Err(HeadError::NotSent(_)) => Err(Failure::new(
-                ErrorClass::Connect,
-                "connection closed before the request",
-            )),
+            Err(HeadError::NotSent(_)) => {
+                Err(Failure::new(ErrorClass::Connect, "connection closed before the request"))
+            }
         }
     }
 }
@@ -148,9 +141,7 @@ impl Sender for Egress {
 
 impl fmt::Debug for Egress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Egress")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("Egress").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
@@ -169,18 +160,18 @@ async fn sweep(destinations: Arc<Destinations>) {
 
 /// Puts the request into hyper's form. The body is shared, not copied.
 fn wire_request(destination: &Destination, request: Request) -> Result<WireRequest, Failure> {
+    let length = HeaderValue::from(request.body.len());
     let mut wire = WireRequest::new(Full::new(request.body));
     *wire.method_mut() = Method::POST;
     *wire.uri_mut() = destination.uri.clone();
     let headers = wire.headers_mut();
-    headers.reserve(request.headers.len() + 3);
+    headers.reserve(request.headers.len() + 4);
     headers.insert(HOST, destination.host_header.clone());
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    // hyper leaves it out of a POST without body, which some receivers answer with 411.
+    headers.insert(CONTENT_LENGTH, length);
     for (name, value) in &request.headers {
-        let pair = (
-            HeaderName::from_bytes(name.as_str().as_bytes()),
-            HeaderValue::from_str(value),
-        );
+        let pair = (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_str(value));
         let (Ok(name), Ok(value)) = pair else {
             let detail = format!("header {:?} cannot be sent", name.as_str());
             return Err(Failure::new(ErrorClass::Http, detail));

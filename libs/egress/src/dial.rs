@@ -58,10 +58,7 @@ impl Dialler {
     pub(crate) async fn dial(&self, key: &OriginKey) -> Result<Live, Failure> {
         let tcp = match key.literal() {
             Some(addr) => self.connect(&[self.vetted(addr)?]).await?,
-            None => {
-                self.connect(&self.resolver.addresses(key, &self.policy).await?)
-                    .await?
-            }
+            None => self.connect(&self.resolver.addresses(key, &self.policy).await?).await?,
         };
         let stream = match key.scheme {
             UrlScheme::Http => Stream::Plain(tcp),
@@ -69,22 +66,14 @@ impl Dialler {
         };
         let handshake = self.http.handshake(TokioIo::new(stream)).await;
         let (sender, driver) = handshake.map_err(|error| Failure::exchange(&error))?;
-        Ok(Live {
-            sender,
-            driver,
-            ended: false,
-            born: monotonic::now(),
-        })
+        Ok(Live { sender, driver, ended: false, born: monotonic::now() })
     }
 
     fn vetted(&self, addr: SocketAddr) -> Result<SocketAddr, Failure> {
-        self.policy
-            .check_addr(addr.ip(), addr.port())
-            .map(|()| addr)
-            .map_err(|blocked| {
-                tracing::info!(%blocked, "egress.blocked");
-                Failure::blocked()
-            })
+        self.policy.check_addr(addr.ip(), addr.port()).map(|()| addr).map_err(|blocked| {
+            tracing::info!(%blocked, "egress.blocked");
+            Failure::blocked()
+        })
     }
 
     /// Tries the addresses in turn, each with its share of the time that is left.
@@ -130,10 +119,9 @@ impl Dialler {
         match timeout(self.tls_timeout, shake).await {
             Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
             Ok(Err(error)) => Err(tls::failure(&error)),
-            Err(_) => Err(Failure::new(
-                ErrorClass::Tls,
-                "tls: no handshake within the time for it",
-            )),
+            Err(_) => {
+                Err(Failure::new(ErrorClass::Tls, "tls: no handshake within the time for it"))
+            }
         }
     }
 }

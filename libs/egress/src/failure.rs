@@ -15,10 +15,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(class: ErrorClass, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            class,
-            detail: detail.into(),
-        }
+        Self { class, detail: detail.into() }
     }
 
     /// The total time was up.
@@ -28,10 +25,7 @@ impl Failure {
 
     /// The policy forbids the destination. One constant line: tenants learn neither address nor reason.
     pub(crate) fn blocked() -> Self {
-        Self::new(
-            ErrorClass::Blocked,
-            "destination is not allowed by the egress policy",
-        )
+        Self::new(ErrorClass::Blocked, "destination is not allowed by the egress policy")
     }
 
     /// The TCP connection did not come about or broke.
@@ -69,19 +63,10 @@ fn io_source(error: &hyper::Error) -> Option<&io::Error> {
 fn describe(error: &io::Error) -> Cow<'static, str> {
     let known = [
         (io::ErrorKind::ConnectionRefused, "connection refused"),
-        (
-            io::ErrorKind::ConnectionReset,
-            "connection reset by the receiver",
-        ),
+        (io::ErrorKind::ConnectionReset, "connection reset by the receiver"),
         (io::ErrorKind::ConnectionAborted, "connection aborted"),
-        (
-            io::ErrorKind::BrokenPipe,
-            "connection closed by the receiver",
-        ),
-        (
-            io::ErrorKind::UnexpectedEof,
-            "connection closed by the receiver",
-        ),
+        (io::ErrorKind::BrokenPipe, "connection closed by the receiver"),
+        (io::ErrorKind::UnexpectedEof, "connection closed by the receiver"),
         (io::ErrorKind::HostUnreachable, "host unreachable"),
         (io::ErrorKind::NetworkUnreachable, "network unreachable"),
         (io::ErrorKind::TimedOut, "connection timed out"),

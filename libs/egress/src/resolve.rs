@@ -40,10 +40,7 @@ impl Resolver {
                 tracing::warn!(%error, "no name server: receivers can be reached by address only");
             })
             .ok();
-        Self {
-            dns,
-            budget: settings.dns_timeout,
-        }
+        Self { dns, budget: settings.dns_timeout }
     }
 
     /// Returns the addresses of an origin, all of them vetted (SE-2).
@@ -57,10 +54,7 @@ impl Resolver {
         let found = match &key.host {
             HostKey::Ip(ip) => vec![*ip],
             HostKey::Name(name) if policy.is_local_name(name) => {
-                vec![
-                    IpAddr::V4(Ipv4Addr::LOCALHOST),
-                    IpAddr::V6(Ipv6Addr::LOCALHOST),
-                ]
+                vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
             }
             HostKey::Name(name) => self.look_up(name).await?,
         };
@@ -70,19 +64,12 @@ impl Resolver {
                 return Err(Failure::blocked());
             }
         }
-        Ok(found
-            .into_iter()
-            .take(ADDRESSES_MAX)
-            .map(|ip| SocketAddr::new(ip, key.port))
-            .collect())
+        Ok(found.into_iter().take(ADDRESSES_MAX).map(|ip| SocketAddr::new(ip, key.port)).collect())
     }
 
     async fn look_up(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
         let failed = |detail: &'static str| Failure::new(ErrorClass::Dns, detail);
-        let dns = self
-            .dns
-            .as_ref()
-            .ok_or_else(|| failed("no name server is configured"))?;
+        let dns = self.dns.as_ref().ok_or_else(|| failed("no name server is configured"))?;
         // Fully qualified: the search domains of this machine must not turn a public name into an internal one.
         let mut name = Name::from_ascii(host).map_err(|_| failed("host name is not valid"))?;
         name.set_fqdn(true);
@@ -97,11 +84,7 @@ impl Resolver {
                 })
             })?;
         let found: Vec<IpAddr> = answer.iter().collect();
-        if found.is_empty() {
-            Err(failed("host name has no address"))
-        } else {
-            Ok(found)
-        }
+        if found.is_empty() { Err(failed("host name has no address")) } else { Ok(found) }
     }
 }
 
@@ -109,12 +92,7 @@ fn build(settings: &Settings) -> Result<TokioResolver, NetError> {
     let mut builder = if settings.name_servers.is_empty() {
         TokioResolver::builder_tokio()?
     } else {
-        let servers = settings
-            .name_servers
-            .iter()
-            .copied()
-            .map(name_server)
-            .collect();
+        let servers = settings.name_servers.iter().copied().map(name_server).collect();
         TokioResolver::builder_with_config(
             ResolverConfig::from_name_servers(servers),
             TokioRuntimeProvider::default(),

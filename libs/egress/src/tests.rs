@@ -30,10 +30,7 @@ fn request(url: &str) -> Request {
     Request {
         url: url.into(),
         headers: vec![
-            (
-                HeaderName::Static("content-type"),
-                "application/json".into(),
-            ),
+            (HeaderName::Static("content-type"), "application/json".into()),
             (HeaderName::Shared(Arc::from("x-custom")), "yes".into()),
         ],
         body: Bytes::from_static(br#"{"a":1}"#),
@@ -80,11 +77,7 @@ impl Receiver {
                 running.spawn(script(stream, number));
             }
         });
-        Self {
-            port,
-            connections,
-            _tasks: tasks,
-        }
+        Self { port, connections, _tasks: tasks }
     }
 
     /// Answers every request with the same bytes, then closes where `close` says so.

@@ -19,14 +19,10 @@ const SESSIONS_MAX: usize = 16_384;
 
 /// Makes the one client configuration.
 pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, BuildError> {
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = ca_file {
-        add_roots(&mut roots, path).map_err(|source| BuildError::CaFile {
-            path: path.to_owned(),
-            source,
-        })?;
+        add_roots(&mut roots, path)
+            .map_err(|source| BuildError::CaFile { path: path.to_owned(), source })?;
     }
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
@@ -45,18 +41,12 @@ fn add_roots(roots: &mut RootCertStore, path: &Path) -> io::Result<()> {
         roots.add(certificate).map_err(io::Error::other)?;
         added += 1;
     }
-    if added == 0 {
-        Err(io::Error::other("no certificate in it"))
-    } else {
-        Ok(())
-    }
+    if added == 0 { Err(io::Error::other("no certificate in it")) } else { Ok(()) }
 }
 
 /// Says why a handshake failed. Never a downgrade: what rustls does not support is named as such.
 pub(crate) fn failure(error: &io::Error) -> Failure {
-    let inner = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let detail = match inner {
         Some(rustls::Error::InvalidCertificate(fault)) => certificate_fault(fault),
         Some(error) if is_unsupported(error) => {
@@ -69,10 +59,7 @@ pub(crate) fn failure(error: &io::Error) -> Failure {
 }
 
 fn certificate_fault(fault: &CertificateError) -> &'static str {
-    if matches!(
-        fault,
-        CertificateError::Expired | CertificateError::ExpiredContext { .. }
-    ) {
+    if matches!(fault, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
         "tls: certificate has expired"
     } else if matches!(
         fault,

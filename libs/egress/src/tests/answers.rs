@@ -57,10 +57,7 @@ async fn every_status_is_an_answer() {
         let outcome = answered(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n")).await;
         assert_eq!(status(&outcome), expected, "{line}");
     }
-    assert_eq!(
-        status(&answered("HTTP/1.1 204 No Content\r\n\r\n").await),
-        204
-    );
+    assert_eq!(status(&answered("HTTP/1.1 204 No Content\r\n\r\n").await), 204);
     let switching = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n";
     assert_eq!(status(&answered(switching).await), 101);
 }
@@ -83,10 +80,7 @@ async fn redirects_are_answers_and_nobody_follows_them() {
 async fn retry_after_is_read() {
     let outcome =
         answered("HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n").await;
-    assert_eq!(
-        outcome.retry_after,
-        Some(RetryAfter::Delay(Duration::from_secs(7)))
-    );
+    assert_eq!(outcome.retry_after, Some(RetryAfter::Delay(Duration::from_secs(7))));
 }
 
 #[tokio::test]
@@ -103,12 +97,7 @@ async fn what_is_not_http_is_of_class_http() {
     ];
     for text in garbage {
         let outcome = answered(text).await;
-        assert_eq!(
-            class(&outcome),
-            ErrorClass::Http,
-            "{text:?}: {}",
-            outcome.detail
-        );
+        assert_eq!(class(&outcome), ErrorClass::Http, "{text:?}: {}", outcome.detail);
     }
 }
 
@@ -118,10 +107,7 @@ async fn heads_beyond_the_limits_are_refused() {
     assert_eq!(class(&answered(long).await), ErrorClass::Http);
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(10_000));
     assert_eq!(class(&answered(many).await), ErrorClass::Http);
-    let some = format!(
-        "HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n",
-        "x: y\r\n".repeat(90)
-    );
+    let some = format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "x: y\r\n".repeat(90));
     assert_eq!(status(&answered(some).await), 200);
 }
 
@@ -134,11 +120,7 @@ async fn a_few_interim_answers_are_skipped_and_a_flood_is_refused() {
     assert_eq!(status(&answered(of(3)).await), 200);
     let flood = Receiver::start(|mut stream, _| async move {
         read_request(&mut stream).await;
-        while stream
-            .write_all(b"HTTP/1.1 102 Processing\r\n\r\n")
-            .await
-            .is_ok()
-        {}
+        while stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").await.is_ok() {}
     })
     .await;
     let outcome = dev().send(request(&flood.url())).await;
@@ -149,9 +131,8 @@ async fn a_few_interim_answers_are_skipped_and_a_flood_is_refused() {
 async fn an_endless_body_is_cut_at_16_kib() {
     let receiver = Receiver::start(|mut stream, _| async move {
         read_request(&mut stream).await;
-        let _ = stream
-            .write_all(b"HTTP/1.1 500 Oops\r\ncontent-length: 1000000000000\r\n\r\n")
-            .await;
+        let _ =
+            stream.write_all(b"HTTP/1.1 500 Oops\r\ncontent-length: 1000000000000\r\n\r\n").await;
         while stream.write_all(&[b'x'; 1_000]).await.is_ok() {}
     })
     .await;
@@ -178,11 +159,7 @@ async fn endless_trailers_end() {
         read_request(&mut stream).await;
         let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n";
         let _ = stream.write_all(head).await;
-        while stream
-            .write_all(b"x: yyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n")
-            .await
-            .is_ok()
-        {}
+        while stream.write_all(b"x: yyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n").await.is_ok() {}
     })
     .await;
     assert_eq!(status(&dev().send(request(&receiver.url())).await), 200);
@@ -193,19 +170,13 @@ async fn compressed_bodies_are_kept_as_they_came() {
     let mut answer =
         b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n".to_vec();
     answer.extend_from_slice(&[0x1f, 0x8b, 8, 0]);
-    assert_eq!(
-        answered(answer).await.excerpt,
-        Bytes::from_static(&[0x1f, 0x8b, 8, 0])
-    );
+    assert_eq!(answered(answer).await.excerpt, Bytes::from_static(&[0x1f, 0x8b, 8, 0]));
 }
 
 #[tokio::test]
 async fn trouble_in_the_body_does_not_flip_a_success() {
     let cut = answered("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\npart").await;
-    assert_eq!(
-        (status(&cut), cut.excerpt.as_ref()),
-        (200, b"part".as_slice())
-    );
+    assert_eq!((status(&cut), cut.excerpt.as_ref()), (200, b"part".as_slice()));
     let broken = answered("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n").await;
     assert_eq!(status(&broken), 200);
 }
@@ -216,20 +187,14 @@ async fn a_reset_before_the_answer_is_of_class_connect() {
         read_request(&mut stream).await;
     })
     .await;
-    assert_eq!(
-        class(&dev().send(request(&closes.url())).await),
-        ErrorClass::Connect
-    );
+    assert_eq!(class(&dev().send(request(&closes.url())).await), ErrorClass::Connect);
     let resets = Receiver::start(|stream, _| async move {
         // Unread input turns the close into a reset.
         stream.readable().await.unwrap();
         drop(stream);
     })
     .await;
-    assert_eq!(
-        class(&dev().send(request(&resets.url())).await),
-        ErrorClass::Connect
-    );
+    assert_eq!(class(&dev().send(request(&resets.url())).await), ErrorClass::Connect);
 }
 
 #[tokio::test]
@@ -245,13 +210,7 @@ async fn a_refused_connection_is_of_class_connect() {
 /// Sends with a timeout that is waited for; it bounds the test from below, nothing is asserted about above.
 async fn send_briefly(receiver: &Receiver, body: Bytes) -> Outcome {
     let timeout = Duration::from_millis(150);
-    dev()
-        .send(Request {
-            timeout,
-            body,
-            ..request(&receiver.url())
-        })
-        .await
+    dev().send(Request { timeout, body, ..request(&receiver.url()) }).await
 }
 
 #[tokio::test]
@@ -276,27 +235,19 @@ async fn silence_and_a_trickled_head_end_at_the_total_timeout() {
         pending::<()>().await;
     })
     .await;
-    assert_eq!(
-        class(&send_briefly(&trickle, Bytes::new()).await),
-        ErrorClass::Timeout
-    );
+    assert_eq!(class(&send_briefly(&trickle, Bytes::new()).await), ErrorClass::Timeout);
 }
 
 #[tokio::test]
 async fn a_trickled_body_ends_at_the_total_timeout_with_the_status() {
     let receiver = Receiver::start(|mut stream, _| async move {
         read_request(&mut stream).await;
-        let _ = stream
-            .write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 9\r\n\r\nabc")
-            .await;
+        let _ = stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 9\r\n\r\nabc").await;
         pending::<()>().await;
     })
     .await;
     let outcome = send_briefly(&receiver, Bytes::new()).await;
-    assert_eq!(
-        (status(&outcome), outcome.excerpt.as_ref()),
-        (202, b"abc".as_slice())
-    );
+    assert_eq!((status(&outcome), outcome.excerpt.as_ref()), (202, b"abc".as_slice()));
 }
 
 #[tokio::test]
@@ -314,10 +265,27 @@ async fn a_receiver_that_never_reads_ends_at_the_total_timeout() {
 async fn a_header_that_cannot_be_sent_is_named() {
     let receiver = Receiver::answering(OK, true).await;
     let mut bad = request(&receiver.url());
-    bad.headers
-        .push((HeaderName::Static("x-bad"), "a\r\nb: c".into()));
+    bad.headers.push((HeaderName::Static("x-bad"), "a\r\nb: c".into()));
     let outcome = dev().send(bad).await;
     assert_eq!(class(&outcome), ErrorClass::Http);
     assert!(outcome.detail.contains("x-bad"));
     assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_empty_body_still_has_a_length() {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&heads);
+    let receiver = Receiver::start(move |mut stream, _| {
+        let sink = Arc::clone(&sink);
+        async move {
+            let (head, _) = read_request(&mut stream).await.unwrap();
+            sink.lock().unwrap().push(head);
+            stream.write_all(OK).await.unwrap();
+        }
+    })
+    .await;
+    let empty = Request { body: Bytes::new(), ..request(&receiver.url()) };
+    assert_eq!(status(&dev().send(empty).await), 200);
+    assert!(heads.lock().unwrap()[0].contains("content-length: 0"));
 }

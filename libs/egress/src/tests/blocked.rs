@@ -9,23 +9,12 @@ async fn production_connects_to_no_internal_address() {
     policy.allow_http = true;
     policy.allowed_ports = domain::egress_policy::AllowedPorts::Any;
     let client = Egress::new(&Settings::new(policy)).unwrap();
-    for host in [
-        "127.0.0.1",
-        "localhost",
-        "127.1",
-        "[::1]",
-        "[::ffff:127.0.0.1]",
-        "0.0.0.0",
-        "0x7f.1",
-    ] {
-        let outcome = client
-            .send(request(&format!("http://{host}:{}/", receiver.port)))
-            .await;
+    for host in
+        ["127.0.0.1", "localhost", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "0x7f.1"]
+    {
+        let outcome = client.send(request(&format!("http://{host}:{}/", receiver.port))).await;
         assert_eq!(class(&outcome), ErrorClass::Blocked, "{host}");
-        assert_eq!(
-            outcome.detail,
-            "destination is not allowed by the egress policy"
-        );
+        assert_eq!(outcome.detail, "destination is not allowed by the egress policy");
     }
     assert_eq!(receiver.connections(), 0);
 }
@@ -43,18 +32,8 @@ async fn the_operator_can_open_a_network() {
 
 #[tokio::test]
 async fn a_url_that_is_none_is_blocked() {
-    for url in [
-        "",
-        "nonsense",
-        "http://",
-        "ftp://127.0.0.1/",
-        "http://user@127.0.0.1/",
-    ] {
-        assert_eq!(
-            class(&dev().send(request(url)).await),
-            ErrorClass::Blocked,
-            "{url}"
-        );
+    for url in ["", "nonsense", "http://", "ftp://127.0.0.1/", "http://user@127.0.0.1/"] {
+        assert_eq!(class(&dev().send(request(url)).await), ErrorClass::Blocked, "{url}");
     }
 }
 

@@ -85,11 +85,7 @@ impl NameServer {
                 }
             }
         });
-        Self {
-            addr,
-            queries,
-            _task: task,
-        }
+        Self { addr, queries, _task: task }
     }
 
     /// A client that asks this server and may go to 127.0.0.0/8, but nowhere else internal.
@@ -106,17 +102,12 @@ impl NameServer {
 }
 
 async fn send(client: &Egress, host: &str, port: u16) -> Outcome {
-    client
-        .send(request(&format!("http://{host}.example.com:{port}/")))
-        .await
+    client.send(request(&format!("http://{host}.example.com:{port}/"))).await
 }
 
 #[tokio::test]
 async fn names_are_resolved_and_cached() {
-    let (server, receiver) = (
-        NameServer::start().await,
-        Receiver::answering(OK, true).await,
-    );
+    let (server, receiver) = (NameServer::start().await, Receiver::answering(OK, true).await);
     let client = server.client();
     assert_eq!(status(&send(&client, "good", receiver.port).await), 200);
     let queries = server.queries.load(Ordering::SeqCst);
@@ -128,23 +119,12 @@ async fn names_are_resolved_and_cached() {
 
 #[tokio::test]
 async fn one_forbidden_answer_rejects_the_name() {
-    let (server, receiver) = (
-        NameServer::start().await,
-        Receiver::answering(OK, true).await,
-    );
+    let (server, receiver) = (NameServer::start().await, Receiver::answering(OK, true).await);
     let client = server.client();
     for host in ["mixed", "public-first", "internal", "mapped"] {
         let outcome = send(&client, host, receiver.port).await;
-        assert_eq!(
-            class(&outcome),
-            ErrorClass::Blocked,
-            "{host}: {}",
-            outcome.detail
-        );
-        assert_eq!(
-            outcome.detail,
-            "destination is not allowed by the egress policy"
-        );
+        assert_eq!(class(&outcome), ErrorClass::Blocked, "{host}: {}", outcome.detail);
+        assert_eq!(outcome.detail, "destination is not allowed by the egress policy");
     }
     assert_eq!(receiver.connections(), 0);
 }
@@ -155,11 +135,6 @@ async fn names_that_do_not_resolve_are_of_class_dns() {
     let client = server.client();
     for host in ["missing", "broken", "empty", "silent"] {
         let outcome = send(&client, host, 9).await;
-        assert_eq!(
-            class(&outcome),
-            ErrorClass::Dns,
-            "{host}: {}",
-            outcome.detail
-        );
+        assert_eq!(class(&outcome), ErrorClass::Dns, "{host}: {}", outcome.detail);
     }
 }

@@ -18,12 +18,7 @@ async fn connections_are_reused_when_the_body_ended() {
         for _ in 0..5 {
             status(&client.send(request(&receiver.url())).await);
         }
-        assert_eq!(
-            receiver.connections(),
-            1,
-            "{}",
-            String::from_utf8_lossy(&answer)
-        );
+        assert_eq!(receiver.connections(), 1, "{}", String::from_utf8_lossy(&answer));
     }
 }
 
@@ -44,10 +39,7 @@ async fn connections_are_not_reused_when_told_so_or_when_bytes_are_left() {
         "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok".to_owned(),
         "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok".to_owned(),
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n".to_owned(),
-        format!(
-            "HTTP/1.1 200 OK\r\ncontent-length: 20000\r\n\r\n{}",
-            "x".repeat(20_000)
-        ),
+        format!("HTTP/1.1 200 OK\r\ncontent-length: 20000\r\n\r\n{}", "x".repeat(20_000)),
     ];
     for answer in answers {
         let receiver = Receiver::answering(answer.clone(), false).await;
@@ -106,10 +98,7 @@ async fn a_request_that_was_written_is_never_sent_again() {
     .await;
     let client = dev();
     assert_eq!(status(&client.send(request(&receiver.url())).await), 200);
-    assert_eq!(
-        class(&client.send(request(&receiver.url())).await),
-        ErrorClass::Connect
-    );
+    assert_eq!(class(&client.send(request(&receiver.url())).await), ErrorClass::Connect);
     assert_eq!(requests.load(Ordering::SeqCst), 2);
     assert_eq!(receiver.connections(), 1);
 }
@@ -126,6 +115,18 @@ async fn idle_and_old_connections_are_not_reused() {
             assert_eq!(status(&client.send(request(&receiver.url())).await), 200);
         }
         assert_eq!(receiver.connections(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_let_go_before_the_receiver_says_it_closes() {
+    let answer = "HTTP/1.1 200 OK\r\nkeep-alive: timeout=5\r\ncontent-length: 0\r\n\r\n";
+    let receiver = Receiver::answering(answer, false).await;
+    let client = dev();
+    for (wait, connections) in [(0, 1), (3_900, 1), (4_100, 2)] {
+        tokio::time::advance(Duration::from_millis(wait)).await;
+        assert_eq!(status(&client.send(request(&receiver.url())).await), 200);
+        assert_eq!(receiver.connections(), connections, "after {wait} ms");
     }
 }
 
@@ -154,13 +155,7 @@ async fn many_requests_at_once_share_the_pool_and_all_arrive() {
         let (client, url) = (Arc::clone(&client), receiver.url());
         sends.spawn(async move { status(&client.send(request(&url)).await) });
     }
-    assert!(
-        sends
-            .join_all()
-            .await
-            .into_iter()
-            .all(|status| status == 200)
-    );
+    assert!(sends.join_all().await.into_iter().all(|status| status == 200));
     let before = receiver.connections();
     assert_eq!(status(&client.send(request(&receiver.url())).await), 200);
     assert_eq!(receiver.connections(), before);
@@ -224,9 +219,6 @@ async fn sends_are_never_more_than_attempts_whatever_receivers_close() {
     }
     let answered: usize = sends.join_all().await.into_iter().sum();
     let seen = requests.load(Ordering::SeqCst);
-    assert!(
-        answered <= seen && seen <= 2_000,
-        "{answered} answered, {seen} seen"
-    );
+    assert!(answered <= seen && seen <= 2_000, "{answered} answered, {seen} seen");
     assert!(answered >= 1_000, "{answered} answered");
 }

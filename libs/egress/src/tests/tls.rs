@@ -13,9 +13,7 @@ type Authority = CertifiedIssuer<'static, KeyPair>;
 
 fn authority(name: &str) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, name);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
@@ -46,10 +44,7 @@ async fn receiver((certificate, key): (CertificateDer<'static>, KeyPair)) -> Rec
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
+        .with_single_cert(vec![certificate], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     Receiver::start(move |stream, _| {
@@ -76,9 +71,7 @@ fn client(authority: &Authority) -> Egress {
 }
 
 async fn send(client: &Egress, host: &str, receiver: &Receiver) -> Outcome {
-    client
-        .send(request(&format!("https://{host}:{}/", receiver.port)))
-        .await
+    client.send(request(&format!("https://{host}:{}/", receiver.port))).await
 }
 
 #[tokio::test]
@@ -100,15 +93,9 @@ async fn wrong_certificates_are_of_class_tls() {
     let client = client(&authority);
     let stranger = self::authority("stranger");
     let cases = [
-        (
-            certificate(&stranger, "localhost", false),
-            "unknown authority",
-        ),
+        (certificate(&stranger, "localhost", false), "unknown authority"),
         (self_signed("localhost"), "self-signed"),
-        (
-            certificate(&authority, "example.com", false),
-            "another name",
-        ),
+        (certificate(&authority, "example.com", false), "another name"),
         (certificate(&authority, "localhost", true), "expired"),
     ];
     for (certificate, expected) in cases {
@@ -128,15 +115,9 @@ async fn receivers_that_do_not_speak_tls_are_of_class_tls() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
     .await;
-    assert_eq!(
-        class(&send(&client, "localhost", &plain).await),
-        ErrorClass::Tls
-    );
+    assert_eq!(class(&send(&client, "localhost", &plain).await), ErrorClass::Tls);
     let closing = Receiver::start(|stream, _| async move { drop(stream) }).await;
-    assert_eq!(
-        class(&send(&client, "localhost", &closing).await),
-        ErrorClass::Tls
-    );
+    assert_eq!(class(&send(&client, "localhost", &closing).await), ErrorClass::Tls);
 }
 
 #[tokio::test]
@@ -149,10 +130,7 @@ async fn a_hanging_handshake_ends_at_its_own_timeout() {
     let mut settings = Settings::new(EgressPolicy::dev());
     settings.tls_timeout = Duration::from_millis(100);
     let client = Egress::new(&settings).unwrap();
-    assert_eq!(
-        class(&send(&client, "127.0.0.1", &hanging).await),
-        ErrorClass::Tls
-    );
+    assert_eq!(class(&send(&client, "127.0.0.1", &hanging).await), ErrorClass::Tls);
 }
 
 #[tokio::test]
@@ -160,8 +138,7 @@ async fn a_bad_ca_file_is_named() {
     let mut settings = Settings::new(EgressPolicy::dev());
     for content in [None, Some("not a certificate")] {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(content.unwrap_or_default().as_bytes())
-            .unwrap();
+        file.write_all(content.unwrap_or_default().as_bytes()).unwrap();
         settings.ca_file = Some(file.path().to_owned());
         let error = Egress::new(&settings).unwrap_err();
         assert!(error.to_string().contains("PEM file"), "{error}");
