@@ -1,0 +1,166 @@
+//! What the engine asks its caller to do, and what the caller brings back.
+
+use std::sync::Arc;
+
+use domain::{
+    AttemptId, BacklogKey, BacklogRow, CommandId, DeadLetter, DeadLetterId, EndpointState,
+    EndpointUid, Epoch, Event, EventRef, Fact, LaneKey, LaneRow, Outcome, Position, RunId, Shard,
+    TenantId, Timestamp, Trigger,
+};
+
+/// Names an attempt between its start and its outcome.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AttemptToken(pub(crate) u64);
+
+/// Names a write between its request and its being durable.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct WriteToken(pub(crate) u64);
+
+/// Names a look into the store.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LoadToken(pub(crate) u64);
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send one request; answer with `handle_outcome`.
+    Attempt(AttemptStart),
+    /// Make rows durable, again and again until they are; answer with `handle_written`.
+    Write(Box<Write>),
+    /// Read a part of a lane's backlog; answer with `handle_page`.
+    ReadBacklog {
+        /// The lane.
+        lane: LaneKey,
+        /// Exclusive lower bound.
+        after: BacklogKey,
+        /// Inclusive upper bound.
+        upto: BacklogKey,
+        /// Most rows.
+        limit: usize,
+    },
+    /// Read an event's body and the facts of one delivery; answer with `handle_loaded`.
+    Load {
+        /// Names the look.
+        token: LoadToken,
+        /// The endpoint.
+        endpoint: EndpointUid,
+        /// The event.
+        event: EventRef,
+        /// The run whose facts count.
+        run: RunId,
+        /// Whether the event's body is wanted too.
+        body: bool,
+    },
+    /// Read the log from a position and keep what matches one endpoint; answer with `handle_scan`.
+    Scan {
+        /// The lane whose endpoint it is.
+        lane: LaneKey,
+        /// First position.
+        from: Position,
+        /// One past the last position.
+        to: Position,
+        /// Most records to read.
+        limit: usize,
+    },
+    /// Change an endpoint's state in the store by compare-and-set; answer with `handle_state_set`.
+    SetState {
+        /// Whose endpoint it is.
+        tenant: TenantId,
+        /// The endpoint.
+        endpoint: EndpointUid,
+        /// Only from this state.
+        from: EndpointState,
+        /// To this one.
+        to: EndpointState,
+    },
+    /// Everything up to here is handed off.
+    Ack {
+        /// The shard.
+        shard: Shard,
+        /// The owner.
+        epoch: Epoch,
+        /// The position.
+        upto: Position,
+    },
+}
+
+/// A request to send.
+#[derive(Clone, Debug)]
+pub struct AttemptStart {
+    /// Names it.
+    pub token: AttemptToken,
+    /// The endpoint.
+    pub endpoint: EndpointUid,
+    /// The event's name and place.
+    pub at: EventRef,
+    /// The event.
+    pub event: Arc<Event>,
+    /// The run.
+    pub run: RunId,
+    /// 1-based.
+    pub number: u32,
+    /// Why it is made.
+    pub trigger: Trigger,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct AttemptReport {
+    /// The request's id.
+    pub id: AttemptId,
+    /// When it began.
+    pub started: Timestamp,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How many signatures it carried.
+    pub signatures: u8,
+    /// Where it went.
+    pub url: Arc<str>,
+}
+
+/// Rows that belong together. They become durable in this order, group by group; the order of writes is kept too.
+#[derive(Debug)]
+pub struct Write {
+    /// Names it.
+    pub token: WriteToken,
+    /// Lanes.
+    pub lanes: Vec<LaneRow>,
+    /// Bodies.
+    pub events: Vec<(EventRef, Arc<Event>)>,
+    /// What waits.
+    pub rows: Vec<(LaneKey, BacklogRow)>,
+    /// Dead letters.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Facts.
+    pub facts: Vec<Fact>,
+    /// Dead letters whose redrive succeeded.
+    pub resolved: Vec<(EndpointUid, DeadLetterId, RunId)>,
+    /// Commands that are done.
+    pub commands: Vec<(Shard, CommandId)>,
+}
+
+impl Write {
+    pub(crate) fn new(token: WriteToken) -> Self {
+        Self {
+            token,
+            lanes: Vec::new(),
+            events: Vec::new(),
+            rows: Vec::new(),
+            dead_letters: Vec::new(),
+            facts: Vec::new(),
+            resolved: Vec::new(),
+            commands: Vec::new(),
+        }
+    }
+
+    /// Whether it holds nothing but facts: the common case of a success.
+    #[must_use]
+    pub fn is_facts_only(&self) -> bool {
+        self.lanes.is_empty()
+            && self.events.is_empty()
+            && self.rows.is_empty()
+            && self.dead_letters.is_empty()
+            && self.resolved.is_empty()
+            && self.commands.is_empty()
+    }
+}

@@ -1,0 +1,159 @@
+//! What the lanes of one endpoint share: window, bucket, breaker, state.
+
+use std::collections::BTreeSet;
+
+use domain::{
+    DeliveryPolicy, DisableReason, EndpointState, EndpointUid, Revision, Shard, TenantId, Timestamp,
+};
+
+use crate::breaker::{Breaker, probe_pace};
+use crate::bucket::Bucket;
+use crate::window::Window;
+
+/// What the engine needs to know of an endpoint's configuration.
+#[derive(Clone, Debug)]
+pub struct EndpointSpec {
+    /// The endpoint.
+    pub uid: EndpointUid,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its policy.
+    pub policy: DeliveryPolicy,
+    /// Its state.
+    pub state: EndpointState,
+    /// When the state last changed.
+    pub state_time: Timestamp,
+    /// The revision of this configuration.
+    pub revision: Revision,
+}
+
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) spec: EndpointSpec,
+    pub(crate) breaker: Breaker,
+    pub(crate) window: Window,
+    bucket: Option<Bucket>,
+    /// A receiver asked to wait until then.
+    pub(crate) hold_until: Timestamp,
+    pub(crate) in_flight: u32,
+    /// Whether the one attempt that an open breaker or a disabled state allows is on its way.
+    pub(crate) probing: bool,
+    /// When a disabled endpoint is probed next; `None` before the first time was set.
+    pub(crate) probe_next: Option<Timestamp>,
+    /// A change of state is on its way to the store: what the configuration says of it is stale.
+    pub(crate) state_pending: bool,
+    /// The endpoint waits in the engine's round of endpoints.
+    pub(crate) in_round: bool,
+    pub(crate) lanes: BTreeSet<Shard>,
+    /// The lane that was served last.
+    pub(crate) last_lane: Option<Shard>,
+}
+
+/// Whether an attempt may start now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Permit {
+    /// Yes.
+    Free,
+    /// One, whichever is due first.
+    One,
+    /// One that uses up no attempt: the endpoint is disabled.
+    Probe,
+    /// Not before this time; `None`: not until something changes.
+    Wait(Option<Timestamp>),
+}
+
+impl Endpoint {
+    pub(crate) fn new(spec: EndpointSpec, breaker: Breaker) -> Self {
+        Self {
+            window: Window::new(spec.policy.max_concurrency),
+            bucket: spec.policy.rate_limit.map(Bucket::new),
+            breaker,
+            spec,
+            hold_until: Timestamp::ZERO,
+            in_flight: 0,
+            probing: false,
+            probe_next: None,
+            state_pending: false,
+            in_round: false,
+            lanes: BTreeSet::new(),
+            last_lane: None,
+        }
+    }
+
+    /// Takes a newer configuration; its state is the caller's to apply.
+    pub(crate) fn set_policy(&mut self, policy: DeliveryPolicy) {
+        self.window.set_max(policy.max_concurrency);
+        if self.bucket.as_ref().map(Bucket::limit) != policy.rate_limit {
+            self.bucket = policy.rate_limit.map(Bucket::new);
+        }
+        self.spec.policy = policy;
+    }
+
+    /// Whether new events go straight to the memory queue.
+    pub(crate) fn takes_live(&self) -> bool {
+        self.spec.state == EndpointState::Active && !self.breaker.is_open()
+    }
+
+    pub(crate) fn permit(&self, now: Timestamp) -> Permit {
+        match self.spec.state {
+            EndpointState::Paused => Permit::Wait(None),
+            EndpointState::Disabled(DisableReason::Failing) => self.probe_permit(now),
+            EndpointState::Disabled(DisableReason::Answer(_) | DisableReason::ByHand) => {
+                Permit::Wait(None)
+            }
+            EndpointState::Active => self.active_permit(now),
+        }
+    }
+
+    fn probe_permit(&self, now: Timestamp) -> Permit {
+        if self.probing {
+            return Permit::Wait(None);
+        }
+        let Some(pace) = self.probe_pace(now) else {
+            return Permit::Wait(None);
+        };
+        let next = self.probe_next.unwrap_or(self.spec.state_time + pace);
+        if now < next { Permit::Wait(Some(next)) } else { Permit::Probe }
+    }
+
+    fn active_permit(&self, now: Timestamp) -> Permit {
+        if now < self.hold_until {
+            return Permit::Wait(Some(self.hold_until));
+        }
+        let permit = match self.breaker.next_attempt() {
+            Some(_) if self.probing => return Permit::Wait(None),
+            Some(next) if now < next => return Permit::Wait(Some(next)),
+            Some(_) => Permit::One,
+            None if !self.window.admits(self.in_flight) => return Permit::Wait(None),
+            None => Permit::Free,
+        };
+        match &self.bucket {
+            Some(bucket) if bucket.next() > now => Permit::Wait(Some(bucket.next())),
+            _ => permit,
+        }
+    }
+
+    /// The wait between probes while disabled; `None` once they have ended.
+    pub(crate) fn probe_pace(&self, now: Timestamp) -> Option<std::time::Duration> {
+        probe_pace(&self.spec.policy.retry_schedule, now.since(self.spec.state_time))
+    }
+
+    /// An attempt starts.
+    pub(crate) fn started(&mut self, permit: Permit, now: Timestamp) {
+        self.in_flight += 1;
+        if matches!(permit, Permit::One | Permit::Probe) {
+            self.probing = true;
+        }
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(now);
+        }
+    }
+
+    /// The lane to serve first, and those after it: round robin.
+    pub(crate) fn lanes_in_turn(&self) -> Vec<Shard> {
+        let after = self.last_lane.map_or(0, |shard| u32::from(shard.0) + 1);
+        let (before, from): (Vec<Shard>, Vec<Shard>) =
+            self.lanes.iter().partition(|shard| u32::from(shard.0) < after);
+        from.into_iter().chain(before).collect()
+    }
+}

@@ -1,0 +1,345 @@
+//! The state machine. Inputs are `handle_*`, `assign`, `revoke`, `configure`; after each, take effects until there are none.
+
+mod catch_up;
+mod control;
+mod dispatch;
+mod intake;
+mod outcome;
+mod settle;
+mod span;
+mod waiting;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{
+    EndpointUid, Epoch, Event, LaneKey, LaneRow, LogPosition, Position, RunState, Shard, Timestamp,
+    limits,
+};
+
+use crate::breaker::Breaker;
+use crate::effect::{AttemptToken, Effect, LoadToken, Write, WriteToken};
+use crate::endpoint::{Endpoint, EndpointSpec};
+use crate::lane::{Item, Lane};
+use crate::timers::{Timer, Timers};
+use crate::tracker::Tracker;
+use settle::Settlement;
+
+/// 64 random bits that come with an outcome, for the jitter of its retry.
+#[derive(Clone, Copy, Debug)]
+pub struct Jitter(pub u64);
+
+/// What a look into the store found.
+#[derive(Clone, Debug, Default)]
+pub struct LoadedDelivery {
+    /// The event; `None` when neither the store nor the log has it any more.
+    pub event: Option<Arc<Event>>,
+    /// Whether the store has the body.
+    pub stored: bool,
+    /// What the facts of the run say.
+    pub run: RunState,
+    /// Requests of all runs of this delivery.
+    pub attempts_total: u32,
+}
+
+/// Bounds of one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// Most attempts in flight.
+    pub in_flight_max: usize,
+    /// Most records between the acked position and the reader.
+    pub span_records_max: usize,
+    /// Most bytes between the acked position and the reader.
+    pub span_bytes_max: usize,
+    /// After this time a record's deliveries in flight get backlog rows, so that the position can go on.
+    pub span_age_max: Duration,
+    /// After this time in the memory queue a delivery goes to the backlog.
+    pub queue_wait_max: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            in_flight_max: limits::IN_FLIGHT_DEFAULT,
+            span_records_max: limits::SPAN_RECORDS_MAX,
+            span_bytes_max: limits::SPAN_BYTES_MAX,
+            span_age_max: limits::SPAN_AGE_MAX,
+            queue_wait_max: limits::LANE_QUEUE_WAIT_MAX,
+        }
+    }
+}
+
+/// The delivery engine of one worker.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    shards: BTreeMap<Shard, Tracker>,
+    endpoints: BTreeMap<EndpointUid, Endpoint>,
+    lanes: BTreeMap<LaneKey, Lane>,
+    in_flight: HashMap<AttemptToken, InFlight>,
+    loads: HashMap<LoadToken, PendingLoad>,
+    writes: HashMap<WriteToken, Settlement>,
+    /// Endpoints that may have something to send, in the order of their turns.
+    round: VecDeque<EndpointUid>,
+    timers: Timers,
+    effects: VecDeque<Effect>,
+    next_token: u64,
+    stopping: bool,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    item: Item,
+    lane: LaneKey,
+    /// The breaker's generation at the start: outcomes of an older one say nothing about the endpoint's health.
+    generation: u32,
+    started: Timestamp,
+    /// It is the one attempt that an open breaker or a disabled state allows.
+    sole: bool,
+    /// It uses up no attempt.
+    probe: bool,
+    /// Its backlog row is written: the shard's position need not wait for it.
+    spilled: bool,
+}
+
+/// A look into the store, and what it is for.
+#[derive(Debug)]
+enum PendingLoad {
+    /// A record that may have been read before.
+    Record(LaneKey, LogPosition, Arc<Event>),
+    /// A backlog row.
+    Row(LaneKey, domain::BacklogRow),
+}
+
+/// How often changed lanes are saved.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// An engine that owns nothing yet.
+    #[must_use]
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            config,
+            shards: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            in_flight: HashMap::new(),
+            loads: HashMap::new(),
+            writes: HashMap::new(),
+            round: VecDeque::new(),
+            timers: Timers::default(),
+            effects: VecDeque::new(),
+            next_token: 0,
+            stopping: false,
+        }
+    }
+
+    /// Takes a shard over: its lanes go on at their cursors, its records after `acked`.
+    ///
+    /// The endpoints of `lanes` must be configured before or after; a lane whose endpoint never is does nothing.
+    pub fn assign(
+        &mut self,
+        shard: Shard,
+        epoch: Epoch,
+        acked: Option<Position>,
+        head: Position,
+        lanes: Vec<LaneRow>,
+        now: Timestamp,
+    ) {
+        let span = self.config.span_records_max;
+        self.shards.insert(shard, Tracker::new(epoch, acked, head, span));
+        for row in lanes {
+            let (key, uid) = (row.key, row.key.endpoint);
+            let breaker = row.breaker;
+            self.lanes.insert(key, Lane::resume(row, epoch));
+            if let Some(endpoint) = self.endpoints.get_mut(&uid) {
+                endpoint.lanes.insert(shard);
+                // Health is one per endpoint and worker: of several lanes the worst memory counts.
+                if breaker.failures > endpoint.breaker.state().failures {
+                    endpoint.breaker = Breaker::new(breaker);
+                }
+            }
+            self.catch_up_if_active(uid);
+            self.kick(uid);
+        }
+        self.pump(now);
+    }
+
+    /// Gives a shard up. What is in flight may still be recorded when it succeeds; nothing else of the shard happens any more.
+    pub fn revoke(&mut self, shard: Shard) {
+        self.shards.remove(&shard);
+        self.timers.clear(Timer::Span(shard));
+        let keys: Vec<LaneKey> =
+            self.lanes.keys().filter(|key| key.shard == shard).copied().collect();
+        for key in keys {
+            self.lanes.remove(&key);
+            self.timers.clear(Timer::Lane(key));
+            self.timers.clear(Timer::Queue(key));
+            if let Some(endpoint) = self.endpoints.get_mut(&key.endpoint) {
+                endpoint.lanes.remove(&shard);
+            }
+        }
+        self.effects.retain(|effect| match effect {
+            Effect::Attempt(start) => start.at.at.shard != shard,
+            Effect::Write(_)
+            | Effect::ReadBacklog { .. }
+            | Effect::Load { .. }
+            | Effect::Scan { .. }
+            | Effect::SetState { .. }
+            | Effect::Ack { .. } => true,
+        });
+    }
+
+    /// Starts no more attempts; what is in flight goes on to its end.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Attempts on their way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Writes that are not durable yet.
+    #[must_use]
+    pub fn writes_pending(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Whether the caller may hand in more records. Intake waits for the store, never for a receiver (DL-5).
+    #[must_use]
+    pub fn intake_open(&self) -> bool {
+        const WRITES_MAX: usize = 20_000;
+        self.writes.len() < WRITES_MAX
+            && self.shards.values().all(|tracker| {
+                tracker.len() < self.config.span_records_max
+                    && tracker.bytes() < self.config.span_bytes_max
+            })
+    }
+
+    /// The next effect to carry out.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call [`Engine::handle_timeout`] next; `None` when nothing waits for a time.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.timers.next()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some(timer) = self.timers.pop(now) {
+            match timer {
+                Timer::Endpoint(uid) => self.kick(uid),
+                Timer::Lane(key) => self.kick(key.endpoint),
+                Timer::Queue(key) => self.expire_queue(key, now),
+                Timer::Span(shard) => self.spill_old(shard, now),
+                Timer::Save => self.save_dirty(),
+            }
+        }
+        self.pump(now);
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    fn new_write(&mut self) -> Write {
+        Write::new(WriteToken(self.token()))
+    }
+
+    /// Asks for a write and remembers what is settled once it is durable.
+    fn write(&mut self, write: Write, settlement: Settlement) {
+        self.writes.insert(write.token, settlement);
+        self.effects.push_back(Effect::Write(Box::new(write)));
+    }
+
+    /// Marks a lane as changed; it is saved within a second.
+    fn touch(&mut self, key: LaneKey, now: Timestamp) {
+        if let Some(lane) = self.lanes.get_mut(&key)
+            && !lane.dirty
+        {
+            lane.dirty = true;
+            self.timers.set_earlier(Timer::Save, now + SAVE_INTERVAL);
+        }
+    }
+
+    fn lane_row(&self, key: LaneKey) -> Option<LaneRow> {
+        let lane = self.lanes.get(&key)?;
+        let breaker = self.endpoints.get(&key.endpoint).map(|e| e.breaker.state());
+        Some(lane.row(breaker.unwrap_or_default()))
+    }
+
+    fn save_dirty(&mut self) {
+        let keys: Vec<LaneKey> =
+            self.lanes.values().filter(|lane| lane.dirty).map(|lane| lane.key).collect();
+        for chunk in keys.chunks(256) {
+            let mut write = self.new_write();
+            write.lanes = chunk.iter().filter_map(|key| self.lane_row(*key)).collect();
+            for key in chunk {
+                if let Some(lane) = self.lanes.get_mut(key) {
+                    lane.dirty = false;
+                }
+            }
+            self.write(write, Settlement::default());
+        }
+    }
+
+    /// Makes a lane if there is none. Returns `false` when the shard is not ours.
+    fn ensure_lane(&mut self, key: LaneKey) -> bool {
+        if self.lanes.contains_key(&key) {
+            return true;
+        }
+        let Some(epoch) = self.shards.get(&key.shard).map(|tracker| tracker.epoch) else {
+            return false;
+        };
+        let Some(endpoint) = self.endpoints.get_mut(&key.endpoint) else {
+            return false;
+        };
+        endpoint.lanes.insert(key.shard);
+        self.lanes.insert(key, Lane::new(key, endpoint.spec.tenant.clone(), epoch));
+        true
+    }
+
+    /// One delivery of a record is handed off.
+    fn record_done(&mut self, shard: Shard, position: Position) {
+        if let Some(tracker) = self.shards.get_mut(&shard) {
+            tracker.done(position);
+        }
+        self.advance(shard);
+    }
+
+    fn advance(&mut self, shard: Shard) {
+        if let Some(tracker) = self.shards.get_mut(&shard)
+            && let Some(upto) = tracker.advance()
+        {
+            let epoch = tracker.epoch;
+            self.effects.push_back(Effect::Ack { shard, epoch, upto });
+        }
+    }
+
+    /// Whether the endpoint is known.
+    #[must_use]
+    pub fn knows(&self, endpoint: EndpointUid) -> bool {
+        self.endpoints.contains_key(&endpoint)
+    }
+
+    /// A configured endpoint's specification, as the engine has it.
+    #[must_use]
+    pub fn spec(&self, endpoint: EndpointUid) -> Option<&EndpointSpec> {
+        self.endpoints.get(&endpoint).map(|known| &known.spec)
+    }
+}
+
+/// The shard whose owner handles what is not in the log.
+fn home(at: LogPosition, lane: LaneKey) -> LaneKey {
+    LaneKey { shard: if at.is_in_log() { at.shard } else { lane.shard }, ..lane }
+}
+
+#[cfg(test)]
+mod tests;

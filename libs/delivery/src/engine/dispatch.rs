@@ -1,0 +1,113 @@
+//! Who sends next: endpoints take turns, one attempt a turn.
+
+use domain::{EndpointUid, LaneKey, Timestamp, Trigger};
+
+use super::{Engine, InFlight};
+use crate::effect::{AttemptStart, AttemptToken, Effect};
+use crate::endpoint::Permit;
+use crate::lane::Item;
+use crate::timers::Timer;
+
+/// Loaded rows and looks that a lane keeps ahead of its sends.
+const LOAD_AHEAD: usize = 32;
+
+impl Engine {
+    /// An endpoint may have something to send: it takes part in the round.
+    pub(super) fn kick(&mut self, uid: EndpointUid) {
+        if let Some(endpoint) = self.endpoints.get_mut(&uid)
+            && !endpoint.in_round
+        {
+            endpoint.in_round = true;
+            self.round.push_back(uid);
+        }
+    }
+
+    /// Starts attempts until nobody may, or the worker's bound is reached.
+    pub(super) fn pump(&mut self, now: Timestamp) {
+        if self.stopping {
+            return;
+        }
+        while self.in_flight.len() < self.config.in_flight_max {
+            let Some(uid) = self.round.pop_front() else {
+                return;
+            };
+            if let Some(endpoint) = self.endpoints.get_mut(&uid) {
+                endpoint.in_round = false;
+            }
+            if self.start_one(uid, now) {
+                self.kick(uid);
+            }
+        }
+    }
+
+    /// Starts one attempt of an endpoint. Returns whether there was one.
+    fn start_one(&mut self, uid: EndpointUid, now: Timestamp) -> bool {
+        let Some(endpoint) = self.endpoints.get(&uid) else {
+            return false;
+        };
+        let lanes: Vec<LaneKey> = endpoint
+            .lanes_in_turn()
+            .into_iter()
+            .map(|shard| LaneKey { shard, endpoint: uid })
+            .collect();
+        for key in &lanes {
+            if let Some(item) = self.lanes.get_mut(key).and_then(|lane| lane.asked.pop_front()) {
+                self.start(*key, item, Permit::Free, now);
+                return true;
+            }
+        }
+        let permit = endpoint.permit(now);
+        if let Permit::Wait(until) = permit {
+            match until {
+                Some(at) => self.timers.set(Timer::Endpoint(uid), at),
+                None => self.timers.clear(Timer::Endpoint(uid)),
+            }
+            return false;
+        }
+        let ahead = if permit == Permit::Free { LOAD_AHEAD } else { 1 };
+        lanes.iter().for_each(|key| self.feed(*key, ahead, now));
+        for key in &lanes {
+            let Some(lane) = self.lanes.get_mut(key) else {
+                continue;
+            };
+            if let Some(item) = lane.ready.pop_front().or_else(|| lane.pop()) {
+                self.start(*key, item, permit, now);
+                return true;
+            }
+        }
+        if permit == Permit::Probe {
+            lanes.iter().for_each(|key| self.probe_skipped(*key));
+        }
+        false
+    }
+
+    /// Sends an item on its way.
+    fn start(&mut self, key: LaneKey, item: Item, permit: Permit, now: Timestamp) {
+        let token = AttemptToken(self.token());
+        let Some(endpoint) = self.endpoints.get_mut(&key.endpoint) else {
+            return;
+        };
+        endpoint.started(permit, now);
+        endpoint.last_lane = Some(key.shard);
+        let probe = permit == Permit::Probe;
+        self.effects.push_back(Effect::Attempt(AttemptStart {
+            token,
+            endpoint: key.endpoint,
+            at: item.at.clone(),
+            event: item.event.clone(),
+            run: item.run,
+            number: item.number,
+            trigger: match (probe, item.number) {
+                (true, _) => Trigger::Probe,
+                (false, 1) => item.trigger,
+                (false, _) => Trigger::Retry,
+            },
+        }));
+        let generation = endpoint.breaker.generation();
+        let sole = matches!(permit, Permit::One | Permit::Probe);
+        let started = now;
+        let spilled = false;
+        self.in_flight
+            .insert(token, InFlight { item, lane: key, generation, started, sole, probe, spilled });
+    }
+}

@@ -1,0 +1,309 @@
+//! From an outcome to its consequences: health of the endpoint, then the fate of the delivery.
+
+use domain::{
+    Attempt, BacklogKey, DeadLetter, DeadLetterId, DeadLetterReason, DisableReason, Disposition,
+    EndpointState, Fact, FactKind, OutcomeKind, Timestamp, Trigger, WaitReason, limits,
+};
+
+use super::settle::{Settlement, row_of};
+use super::{Engine, InFlight, Jitter};
+use crate::breaker::Tripped;
+use crate::effect::{AttemptReport, AttemptToken, Write};
+use crate::lane::Origin;
+use crate::schedule::{retry_after, retry_delay};
+use crate::verdict::{Health, Verdict, verdict};
+
+/// What becomes of a delivery, with everything decided.
+#[derive(Clone, Copy)]
+enum Fate {
+    Delivered,
+    Retry(Timestamp),
+    DeadLetter(DeadLetterReason),
+    /// A probe failed: the row waits on.
+    WaitOn(Timestamp),
+    /// A test failed: it is shown and nothing else.
+    TestFailed(DeadLetterReason),
+}
+
+impl Engine {
+    /// An attempt has ended.
+    pub fn handle_outcome(
+        &mut self,
+        token: AttemptToken,
+        report: AttemptReport,
+        jitter: Jitter,
+        now: Timestamp,
+    ) {
+        let Some(flight) = self.in_flight.remove(&token) else {
+            return;
+        };
+        let (verdict, health) = verdict(&report.outcome);
+        let disabled = self.learn(&flight, &report, verdict, health, now);
+        if self.lanes.contains_key(&flight.lane) {
+            let fate = self.fate(&flight, &report, verdict, disabled, jitter, now);
+            self.settle_attempt(flight, report, fate, now);
+        } else if verdict == Verdict::Delivered {
+            // The shard has another owner, or the endpoint is gone: a success may still be recorded, nothing else.
+            let mut write = self.new_write();
+            write.facts.push(fact(&flight, &report, Disposition::Delivered));
+            self.write(write, Settlement::default());
+        }
+        self.pump(now);
+    }
+
+    /// Lets the endpoint's window, breaker and state learn from an outcome. Returns whether the endpoint is disabled by this answer.
+    fn learn(
+        &mut self,
+        flight: &InFlight,
+        report: &AttemptReport,
+        verdict: Verdict,
+        health: Health,
+        now: Timestamp,
+    ) -> bool {
+        let uid = flight.lane.endpoint;
+        let Some(endpoint) = self.endpoints.get_mut(&uid) else {
+            return false;
+        };
+        endpoint.window.learn(&report.outcome, endpoint.in_flight);
+        endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
+        if flight.sole {
+            endpoint.probing = false;
+        }
+        if let Some(wait) = retry_after(&report.outcome, now) {
+            endpoint.hold_until = endpoint.hold_until.max(now + wait.min(limits::LANE_HOLD_MAX));
+        }
+        self.kick(uid);
+        // A test changes nothing; neither does what was in flight when the breaker opened (spec §3).
+        if flight.item.trigger == Trigger::Test {
+            return false;
+        }
+        if let Some(lane) = self.lanes.get_mut(&flight.lane) {
+            match health {
+                Health::Success => lane.last_success = Some(now),
+                Health::Failure => lane.last_failure = Some(now),
+                Health::Neutral => {}
+            }
+            self.touch(flight.lane, now);
+        }
+        if let Verdict::Refused(status) = verdict {
+            return self.refused(flight, status, now);
+        }
+        self.learn_health(flight, health, now);
+        false
+    }
+
+    fn learn_health(&mut self, flight: &InFlight, health: Health, now: Timestamp) {
+        let uid = flight.lane.endpoint;
+        let Some(endpoint) = self.endpoints.get_mut(&uid) else {
+            return;
+        };
+        if flight.generation != endpoint.breaker.generation() {
+            return;
+        }
+        if flight.probe {
+            let pace = endpoint.probe_pace(now);
+            endpoint.probe_next = pace.map(|pace| now + pace);
+        }
+        let schedule = endpoint.spec.policy.retry_schedule.clone();
+        match health {
+            Health::Success => {
+                endpoint.breaker.succeeded();
+                if endpoint.spec.state == EndpointState::Disabled(DisableReason::Failing) {
+                    self.change_state(uid, EndpointState::Active, now);
+                }
+            }
+            Health::Neutral => endpoint.breaker.neutral(&schedule, now),
+            Health::Failure => match endpoint.breaker.failed(&schedule, now) {
+                Tripped::No => {}
+                Tripped::Opened => self.hold_back(uid, now),
+                Tripped::Disable if endpoint.spec.state == EndpointState::Active => {
+                    let failing = EndpointState::Disabled(DisableReason::Failing);
+                    self.change_state(uid, failing, now);
+                }
+                Tripped::Disable => {}
+            },
+        }
+    }
+
+    /// One more 401, 403, 404 or 410. Returns whether the endpoint is disabled by it.
+    fn refused(&mut self, flight: &InFlight, status: u16, now: Timestamp) -> bool {
+        let uid = flight.lane.endpoint;
+        let Some(endpoint) = self.endpoints.get_mut(&uid) else {
+            return false;
+        };
+        let enough = endpoint.breaker.refused() >= endpoint.spec.policy.disable_after;
+        let by_answer = EndpointState::Disabled(DisableReason::Answer(status));
+        match endpoint.spec.state {
+            EndpointState::Disabled(DisableReason::Answer(_) | DisableReason::ByHand) => true,
+            EndpointState::Active | EndpointState::Paused | EndpointState::Disabled(_)
+                if enough =>
+            {
+                self.change_state(uid, by_answer, now);
+                true
+            }
+            EndpointState::Active | EndpointState::Paused | EndpointState::Disabled(_) => false,
+        }
+    }
+
+    fn fate(
+        &self,
+        flight: &InFlight,
+        report: &AttemptReport,
+        verdict: Verdict,
+        disabled: bool,
+        jitter: Jitter,
+        now: Timestamp,
+    ) -> Fate {
+        let dead = |reason| match flight.item.trigger {
+            Trigger::Test => Fate::TestFailed(reason),
+            Trigger::Event
+            | Trigger::Retry
+            | Trigger::Redrive
+            | Trigger::Replay
+            | Trigger::Resend
+            | Trigger::Probe => Fate::DeadLetter(reason),
+        };
+        match verdict {
+            Verdict::Delivered => Fate::Delivered,
+            Verdict::DeadLetter(reason) => dead(reason),
+            Verdict::Refused(_) if disabled => dead(DeadLetterReason::EndpointDisabled),
+            Verdict::Retry | Verdict::Refused(_) if flight.item.trigger == Trigger::Test => {
+                Fate::TestFailed(DeadLetterReason::Exhausted)
+            }
+            Verdict::Retry | Verdict::Refused(_) if flight.probe => {
+                let next = self.endpoints.get(&flight.lane.endpoint).and_then(|e| e.probe_next);
+                Fate::WaitOn(next.unwrap_or(now))
+            }
+            Verdict::Retry | Verdict::Refused(_) => {
+                let Some(endpoint) = self.endpoints.get(&flight.lane.endpoint) else {
+                    return Fate::DeadLetter(DeadLetterReason::Exhausted);
+                };
+                let schedule = &endpoint.spec.policy.retry_schedule;
+                match retry_delay(schedule, flight.item.number, &report.outcome, jitter, now) {
+                    Some(delay) => Fate::Retry(now + delay),
+                    None => Fate::DeadLetter(DeadLetterReason::Exhausted),
+                }
+            }
+        }
+    }
+
+    /// Writes what an attempt led to: the successor (row or dead letter) first, then the attempt.
+    fn settle_attempt(
+        &mut self,
+        flight: InFlight,
+        report: AttemptReport,
+        fate: Fate,
+        now: Timestamp,
+    ) {
+        let key = flight.lane;
+        let mut write = self.new_write();
+        let mut settlement = Settlement { lane: Some(key), ..Settlement::default() };
+        let disposition = match fate {
+            Fate::Delivered => {
+                if flight.item.trigger == Trigger::Redrive {
+                    let id = DeadLetterId::of(key.endpoint, &flight.item.at);
+                    write.resolved.push((key.endpoint, id, flight.item.run));
+                }
+                Disposition::Delivered
+            }
+            Fate::Retry(due) => {
+                let Some(row) = self.append_retry(&flight, due, &mut write) else {
+                    return;
+                };
+                settlement.appended.push(row);
+                Disposition::Retry { next: row.due }
+            }
+            Fate::DeadLetter(reason) => {
+                write.dead_letters.push(dead_letter(&flight, &report, reason, now));
+                Disposition::DeadLettered(reason)
+            }
+            Fate::WaitOn(next) => Disposition::Retry { next },
+            Fate::TestFailed(reason) => Disposition::DeadLettered(reason),
+        };
+        if matches!(fate, Fate::Retry(_) | Fate::DeadLetter(_)) && !flight.item.stored {
+            write.events.push((flight.item.at.clone(), flight.item.event.clone()));
+        }
+        write.facts.push(fact(&flight, &report, disposition));
+        match (fate, flight.item.origin) {
+            (Fate::WaitOn(_), Origin::Row(row)) => {
+                if let Some(lane) = self.lanes.get_mut(&key) {
+                    lane.active.remove(&(flight.item.at.at, flight.item.run));
+                    lane.backlog.put_back(row);
+                }
+            }
+            (_, origin) => {
+                settlement.done.push(origin);
+                settlement.ended.push((flight.item.at.at, flight.item.run));
+            }
+        }
+        if self.lanes.get(&key).is_some_and(|lane| !lane.stored) && !write.rows.is_empty() {
+            settlement.lane_stored = true;
+            write.lanes.extend(self.lane_row(key));
+        }
+        self.write(write, settlement);
+    }
+
+    fn append_retry(
+        &mut self,
+        flight: &InFlight,
+        due: Timestamp,
+        write: &mut Write,
+    ) -> Option<BacklogKey> {
+        let lane = self.lanes.get_mut(&flight.lane)?;
+        let row_key = lane.backlog.issue(due);
+        let number = flight.item.number + 1;
+        write.rows.push((flight.lane, row_of(&flight.item, row_key, number, WaitReason::Schedule)));
+        Some(row_key)
+    }
+}
+
+fn fact(flight: &InFlight, report: &AttemptReport, disposition: Disposition) -> Fact {
+    let keep = match report.outcome.kind {
+        OutcomeKind::Answered(200..=299) => limits::EXCERPT_SUCCESS_BYTES,
+        OutcomeKind::Answered(_) | OutcomeKind::Failed(_) => limits::EXCERPT_FAILURE_BYTES,
+    };
+    let excerpt = report.outcome.excerpt.slice(..report.outcome.excerpt.len().min(keep));
+    let trigger = match (flight.probe, flight.item.number) {
+        (true, _) => Trigger::Probe,
+        (false, 1) => flight.item.trigger,
+        (false, _) => Trigger::Retry,
+    };
+    Fact {
+        event: flight.item.at.clone(),
+        endpoint: flight.lane.endpoint,
+        run: flight.item.run,
+        id: report.id,
+        time: report.started,
+        kind: FactKind::Attempt(Attempt {
+            number: flight.item.number,
+            trigger,
+            outcome: report.outcome.kind,
+            duration: report.outcome.duration,
+            excerpt,
+            detail: report.outcome.detail.clone(),
+            signatures: report.signatures,
+            disposition,
+        }),
+    }
+}
+
+fn dead_letter(
+    flight: &InFlight,
+    report: &AttemptReport,
+    reason: DeadLetterReason,
+    now: Timestamp,
+) -> DeadLetter {
+    DeadLetter {
+        id: DeadLetterId::of(flight.lane.endpoint, &flight.item.at),
+        tenant: flight.item.at.tenant.clone(),
+        endpoint: flight.lane.endpoint,
+        url: report.url.to_string(),
+        event: flight.item.at.clone(),
+        event_type: flight.item.event.event_type.to_string(),
+        reason,
+        last_outcome: Some(report.outcome.kind),
+        attempts: flight.item.attempts_before + 1,
+        run: flight.item.run,
+        time: now,
+    }
+}

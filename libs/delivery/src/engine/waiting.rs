@@ -1,0 +1,169 @@
+//! From a backlog row to an attempt: read a page, look what has happened since, send.
+
+use domain::{
+    BacklogRow, DeadLetterReason, Fact, FactKind, LaneKey, Timestamp, WaitReason, limits,
+};
+
+use super::settle::Settlement;
+use super::{Engine, LoadedDelivery, PendingLoad};
+use crate::effect::{Effect, LoadToken};
+use crate::lane::{Item, Origin};
+use crate::timers::Timer;
+
+impl Engine {
+    /// Keeps `ahead` rows of a lane loaded or on their way from the store; sets a timer when the next one is not due yet.
+    pub(super) fn feed(&mut self, key: LaneKey, ahead: usize, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return;
+        };
+        let mut rows = Vec::new();
+        while lane.loading + lane.ready.len() < ahead
+            && let Some(row) = lane.backlog.take_waiting()
+        {
+            lane.loading += 1;
+            rows.push(row);
+        }
+        rows.into_iter().for_each(|row| self.load_row(key, row));
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return;
+        };
+        if lane.backlog.has_waiting() {
+            return;
+        }
+        if let Some((after, upto)) = lane.backlog.request_page(now) {
+            let limit = limits::BACKLOG_PAGE_ROWS;
+            self.effects.push_back(Effect::ReadBacklog { lane: key, after, upto, limit });
+        } else if let Some(due) = lane.backlog.next_due().filter(|due| *due > now) {
+            self.timers.set(Timer::Lane(key), due);
+        }
+    }
+
+    fn load_row(&mut self, key: LaneKey, row: BacklogRow) {
+        let token = LoadToken(self.token());
+        let (endpoint, event, run) = (key.endpoint, row.event.clone(), row.run);
+        self.loads.insert(token, PendingLoad::Row(key, row));
+        self.effects.push_back(Effect::Load { token, endpoint, event, run, body: true });
+    }
+
+    /// A page of a lane's backlog has come.
+    pub fn handle_page(
+        &mut self,
+        key: LaneKey,
+        rows: Vec<BacklogRow>,
+        next_due: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return;
+        };
+        // Read to its end: new arrivals go straight to the queue again.
+        if lane.backlog.take_page(rows, next_due, limits::BACKLOG_PAGE_ROWS) {
+            lane.draining = false;
+        }
+        self.kick(key.endpoint);
+        self.pump(now);
+    }
+
+    /// A look into the store has come back.
+    pub fn handle_loaded(&mut self, token: LoadToken, loaded: LoadedDelivery, now: Timestamp) {
+        match self.loads.remove(&token) {
+            None => {}
+            Some(PendingLoad::Record(key, at, event)) => {
+                self.record_loaded(key, at, &event, &loaded, now);
+            }
+            Some(PendingLoad::Row(key, row)) => self.row_loaded(key, row, loaded, now),
+        }
+        self.pump(now);
+    }
+
+    fn row_loaded(
+        &mut self,
+        key: LaneKey,
+        row: BacklogRow,
+        loaded: LoadedDelivery,
+        now: Timestamp,
+    ) {
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return;
+        };
+        let asked = row.reason == WaitReason::Asked;
+        lane.loading = lane.loading.saturating_sub(1);
+        self.kick(key.endpoint);
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return;
+        };
+        if loaded.run.voids(row.number) {
+            return self.row_is_void(key, &row, now);
+        }
+        if lane.active.contains(&(row.event.at, row.run)) {
+            return lane.backlog.defer(row.key);
+        }
+        let expired = now.since(row.first_due) > limits::EXPIRY;
+        let Some(event) = loaded.event.filter(|_| !expired) else {
+            return self.expire_row(key, row, now);
+        };
+        lane.active.insert((row.event.at, row.run));
+        let item = Item {
+            at: row.event,
+            event,
+            run: row.run,
+            number: row.number,
+            trigger: row.trigger,
+            first_due: row.first_due,
+            origin: Origin::Row(row.key),
+            stored: loaded.stored,
+            attempts_before: loaded.attempts_total,
+            queued_at: now,
+        };
+        if asked { lane.asked.push_back(item) } else { lane.ready.push_back(item) }
+    }
+
+    fn row_is_void(&mut self, key: LaneKey, row: &BacklogRow, now: Timestamp) {
+        let moved = self.lanes.get_mut(&key).is_some_and(|lane| lane.backlog.done(row.key));
+        if moved {
+            self.touch(key, now);
+        }
+    }
+
+    /// Ends a run that has waited for over 7 days past its first due time (or whose body is gone).
+    fn expire_row(&mut self, key: LaneKey, row: BacklogRow, now: Timestamp) {
+        let reason = DeadLetterReason::Expired;
+        let mut write = self.new_write();
+        write.dead_letters.push(domain::DeadLetter {
+            id: domain::DeadLetterId::of(key.endpoint, &row.event),
+            tenant: row.event.tenant.clone(),
+            endpoint: key.endpoint,
+            url: String::new(),
+            event: row.event.clone(),
+            event_type: String::new(),
+            reason,
+            last_outcome: None,
+            attempts: row.number.saturating_sub(1),
+            run: row.run,
+            time: now,
+        });
+        write.facts.push(Fact {
+            id: domain::AttemptId::of_mark(row.run, row.event.at),
+            event: row.event,
+            endpoint: key.endpoint,
+            run: row.run,
+            time: now,
+            kind: FactKind::DeadLettered(reason),
+        });
+        let done = vec![Origin::Row(row.key)];
+        self.write(write, Settlement { lane: Some(key), done, ..Settlement::default() });
+    }
+
+    /// Puts loaded rows back: the endpoint may not be sent to.
+    pub(super) fn unload(&mut self, key: LaneKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return;
+        };
+        while let Some(item) = lane.ready.pop_front() {
+            lane.active.remove(&(item.at.at, item.run));
+            if let Origin::Row(row) = item.origin {
+                lane.backlog.put_back(row);
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! One endpoint's deliveries of one shard.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use domain::{
+    BacklogKey, BreakerState, Epoch, Event, EventRef, LaneKey, LaneRow, LogPosition, Position,
+    RunId, TenantId, Timestamp, Trigger, limits,
+};
+
+use crate::backlog::Backlog;
+
+/// A delivery that is in memory, ready to be attempted or on its way.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) at: EventRef,
+    pub(crate) event: Arc<Event>,
+    pub(crate) run: RunId,
+    /// The attempt to make, 1-based.
+    pub(crate) number: u32,
+    /// Why the run exists.
+    pub(crate) trigger: Trigger,
+    pub(crate) first_due: Timestamp,
+    pub(crate) origin: Origin,
+    /// Whether the event's body is known to be in the store.
+    pub(crate) stored: bool,
+    /// Requests of all runs of this delivery before.
+    pub(crate) attempts_before: u32,
+    pub(crate) queued_at: Timestamp,
+}
+
+/// What is handed off when the delivery has a durable successor or end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// The record at this position.
+    Live(Position),
+    /// A backlog row.
+    Row(BacklogKey),
+    /// Nothing: a probe with an event that was skipped.
+    Skipped,
+}
+
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) key: LaneKey,
+    pub(crate) tenant: TenantId,
+    pub(crate) epoch: Epoch,
+    /// First attempts straight from the log.
+    pub(crate) queue: VecDeque<Item>,
+    pub(crate) queue_bytes: usize,
+    /// Loaded backlog rows, oldest first.
+    pub(crate) ready: VecDeque<Item>,
+    /// What a person asked for: goes before everything, whatever the breaker says.
+    pub(crate) asked: VecDeque<Item>,
+    /// Looks that are under way for backlog rows.
+    pub(crate) loading: usize,
+    pub(crate) backlog: Backlog,
+    /// First attempts wait in the backlog; new arrivals join them.
+    pub(crate) draining: bool,
+    /// Runs in memory or on their way: a lane never has two attempts of one run in flight.
+    pub(crate) active: BTreeSet<(LogPosition, RunId)>,
+    pub(crate) skip: Skip,
+    pub(crate) scanning: bool,
+    /// The lane's row exists in the store.
+    pub(crate) stored: bool,
+    pub(crate) dirty: bool,
+    pub(crate) last_success: Option<Timestamp>,
+    pub(crate) last_failure: Option<Timestamp>,
+    /// The breaker as the lane's last owner saw it.
+    pub(crate) remembered: BreakerState,
+}
+
+/// Events that were skipped while the endpoint was disabled.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Skip {
+    /// None.
+    None,
+    /// From this position on; the mark is not durable yet, and these records wait for it.
+    Marking(Position, Vec<Position>),
+    /// From this position on.
+    Marked(Position),
+    /// The endpoint is active again: the log is read from the first position to the second.
+    CatchingUp(Position, Position),
+}
+
+impl Lane {
+    pub(crate) fn new(key: LaneKey, tenant: TenantId, epoch: Epoch) -> Self {
+        Self {
+            backlog: Backlog::empty(BacklogKey::START, epoch),
+            key,
+            tenant,
+            epoch,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            ready: VecDeque::new(),
+            asked: VecDeque::new(),
+            loading: 0,
+            draining: false,
+            active: BTreeSet::new(),
+            skip: Skip::None,
+            scanning: false,
+            stored: false,
+            dirty: false,
+            last_success: None,
+            last_failure: None,
+            remembered: BreakerState::default(),
+        }
+    }
+
+    /// Goes on where the lane's last owner was.
+    pub(crate) fn resume(row: LaneRow, epoch: Epoch) -> Self {
+        Self {
+            backlog: Backlog::resume(row.cursor, epoch, row.waiting),
+            draining: true,
+            skip: row.skip_from.map_or(Skip::None, Skip::Marked),
+            stored: true,
+            last_success: row.last_success,
+            last_failure: row.last_failure,
+            remembered: row.breaker,
+            ..Self::new(row.key, row.tenant, epoch)
+        }
+    }
+
+    /// The lane as the store is to hold it.
+    pub(crate) fn row(&self, breaker: BreakerState) -> LaneRow {
+        let oldest = self.backlog.oldest().or(self.backlog.next_due());
+        LaneRow {
+            key: self.key,
+            tenant: self.tenant.clone(),
+            epoch: self.epoch,
+            cursor: self.backlog.cursor(),
+            breaker,
+            skip_from: match self.skip {
+                Skip::None => None,
+                Skip::Marking(from, _) | Skip::Marked(from) | Skip::CatchingUp(from, _) => {
+                    Some(from)
+                }
+            },
+            waiting: self.backlog.size(),
+            oldest_due: oldest.filter(|due| *due > Timestamp::ZERO),
+            last_success: self.last_success,
+            last_failure: self.last_failure,
+        }
+    }
+
+    /// Whether one more delivery fits into the memory queue.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.queue.len() < limits::LANE_QUEUE_MAX
+            && self.queue_bytes + bytes <= limits::LANE_QUEUE_BYTES_MAX
+    }
+
+    pub(crate) fn push(&mut self, item: Item) {
+        self.queue_bytes += item.event.data.len();
+        self.active.insert((item.at.at, item.run));
+        self.queue.push_back(item);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Item> {
+        let item = self.queue.pop_front()?;
+        self.queue_bytes = self.queue_bytes.saturating_sub(item.event.data.len());
+        Some(item)
+    }
+}
