@@ -7,7 +7,7 @@ standardwebhooks_npm_version=1.1.1
 
 # python_venv NAME REQUIREMENT…: makes the venv unless it is complete; prints its path, or a reason on failure.
 python_venv() {
-  local dir="$POSTRIDER_CACHE/py/$1" log
+  local dir="$cache/py/$1" log
   shift
   if [ -e "$dir/.complete" ] && "$dir/bin/python" -c '' 2>/dev/null; then
     echo "$dir"
@@ -58,7 +58,7 @@ setup_node_client() {
   for tool in node npm; do
     command -v "$tool" >/dev/null 2>&1 || { node_missing="$tool is not installed"; return 1; }
   done
-  dir="$POSTRIDER_CACHE/node/standardwebhooks-$version"
+  dir="$cache/node/standardwebhooks-$version"
   if [ ! -e "$dir/.complete" ]; then
     log="$(mktemp)"
     rm -rf "$dir"

@@ -5,11 +5,11 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 
 # What the scripts fetch lives outside the tree, so that a fresh clone finds it again.
-export POSTRIDER_CACHE="${POSTRIDER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/postrider}"
+cache="${POSTRIDER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/postrider}"
 
 # CI works in a new clone each time; third-party crates need not be compiled each time.
 if [ "${CI:-}" = true ] && [ -z "${CARGO_TARGET_DIR:-}" ]; then
-  export CARGO_TARGET_DIR="$POSTRIDER_CACHE/target"
+  export CARGO_TARGET_DIR="$cache/target"
 fi
 
 # Prints what to install for tool $1.
