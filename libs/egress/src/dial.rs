@@ -39,7 +39,9 @@ pub(crate) struct Dialler {
 impl Dialler {
     pub(crate) fn new(settings: &Settings) -> Result<Self, BuildError> {
         let mut http = http1::Builder::new();
-        http.max_headers(HEADERS_MAX).max_buf_size(HEAD_BYTES_MAX);
+        // The first bounds a head that is complete, the second one that never is.
+        http.max_header_size(HEAD_BYTES_MAX).max_buf_size(HEAD_BYTES_MAX);
+        http.max_headers(HEADERS_MAX);
         Ok(Self {
             resolver: Resolver::new(settings),
             tls: TlsConnector::from(Arc::new(tls::client_config(settings.ca_file.as_deref())?)),

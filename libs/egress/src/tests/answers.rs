@@ -105,6 +105,10 @@ async fn what_is_not_http_is_of_class_http() {
 async fn heads_beyond_the_limits_are_refused() {
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(10_000_000));
     assert_eq!(class(&answered(long).await), ErrorClass::Http);
+    let line = format!("x: {}\r\n", "a".repeat(1_000));
+    let of = |lines| format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", line.repeat(lines));
+    assert_eq!(status(&answered(of(60)).await), 200);
+    assert_eq!(class(&answered(of(80)).await), ErrorClass::Http);
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(10_000));
     assert_eq!(class(&answered(many).await), ErrorClass::Http);
     let some = format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "x: y\r\n".repeat(90));
