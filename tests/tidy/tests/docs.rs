@@ -29,16 +29,10 @@ fn architecture_fits_one_sitting() {
 #[test]
 fn decision_records_fit_one_page() {
     let mut faults = Vec::new();
-    for path in tree::files(".md")
-        .iter()
-        .filter(|path| path.starts_with("docs/adr"))
-    {
+    for path in tree::files(".md").iter().filter(|path| path.starts_with("docs/adr")) {
         let lines = tree::text(path).lines().count();
         if lines > ADR_LINES_MAX {
-            faults.push(format!(
-                "{}: {lines} lines, at most {ADR_LINES_MAX}",
-                path.display()
-            ));
+            faults.push(format!("{}: {lines} lines, at most {ADR_LINES_MAX}", path.display()));
         }
     }
     tree::expect_none(&faults, "say these decisions on one page each:");
@@ -91,8 +85,6 @@ fn links(text: &str) -> Vec<String> {
 fn target(from: &Path, link: &str) -> PathBuf {
     match link.strip_prefix('/') {
         Some(below_root) => tree::root().join(below_root),
-        None => tree::root()
-            .join(from.parent().unwrap_or(Path::new("")))
-            .join(link),
+        None => tree::root().join(from.parent().unwrap_or(Path::new(""))).join(link),
     }
 }

@@ -30,18 +30,9 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "domain",
         ],
     ),
-    (
-        "control-plane",
-        &["console", "runtime", "wire", "ports", "signing", "domain"],
-    ),
-    (
-        "delivery-worker",
-        &["delivery", "runtime", "ports", "signing", "domain"],
-    ),
-    (
-        "gateway",
-        &["receiver", "runtime", "ports", "signing", "domain"],
-    ),
+    ("control-plane", &["console", "runtime", "wire", "ports", "signing", "domain"]),
+    ("delivery-worker", &["delivery", "runtime", "ports", "signing", "domain"]),
+    ("gateway", &["receiver", "runtime", "ports", "signing", "domain"]),
     ("console", &["runtime", "wire", "domain"]),
     ("embedded", &["wire", "ports", "domain"]),
     ("eventlog-kafka", &["wire", "ports", "domain"]),
@@ -61,34 +52,14 @@ const BOTTOM: &str = "domain";
 
 /// Vendors, and the crates that may name them in their sources.
 const VENDORS: [(&str, &[&str], &str); 18] = [
-    (
-        "rdkafka",
-        &["eventlog-kafka"],
-        "the log is a port; its Kafka adapter speaks to Kafka",
-    ),
-    (
-        "scylla",
-        &["store-scylla"],
-        "the store is a port; its adapter speaks CQL",
-    ),
-    (
-        "rusqlite",
-        &["embedded"],
-        "the embedded engine owns its files",
-    ),
-    (
-        "hickory-resolver",
-        &["egress"],
-        "a name is resolved where its addresses are vetted",
-    ),
+    ("rdkafka", &["eventlog-kafka"], "the log is a port; its Kafka adapter speaks to Kafka"),
+    ("scylla", &["store-scylla"], "the store is a port; its adapter speaks CQL"),
+    ("rusqlite", &["embedded"], "the embedded engine owns its files"),
+    ("hickory-resolver", &["egress"], "a name is resolved where its addresses are vetted"),
     ("rustls", &["egress"], "TLS to receivers is egress's"),
     ("tokio-rustls", &["egress"], "TLS to receivers is egress's"),
     ("webpki-roots", &["egress"], "TLS to receivers is egress's"),
-    (
-        "reqwest",
-        &[],
-        "egress's connector vets addresses; this client would bypass it",
-    ),
+    ("reqwest", &[], "egress's connector vets addresses; this client would bypass it"),
     (
         "hyper",
         &[
@@ -124,24 +95,13 @@ const VENDORS: [(&str, &[&str], &str); 18] = [
     ("tonic-prost", PROTOBUF_OWNERS, PROTOBUF),
     ("tonic-health", &["control-plane", "postrider"], PROTOBUF),
     ("tonic-reflection", &["control-plane"], PROTOBUF),
-    (
-        "axum",
-        &["control-plane", "console", "gateway"],
-        "listeners belong to roles",
-    ),
+    ("axum", &["control-plane", "console", "gateway"], "listeners belong to roles"),
 ];
 
 const HTTP: &str = "the worker sends through the `Sender` port";
 const PROTOBUF: &str = "protobuf ends at the edges; inside there are domain types";
-const PROTOBUF_OWNERS: &[&str] = &[
-    "wire",
-    "control-plane",
-    "postrider",
-    "e2e",
-    "embedded",
-    "eventlog-kafka",
-    "store-scylla",
-];
+const PROTOBUF_OWNERS: &[&str] =
+    &["wire", "control-plane", "postrider", "e2e", "embedded", "eventlog-kafka", "store-scylla"];
 
 /// The pure crates, with everything of others' that they may use: nothing that does I/O, waits or keeps time.
 const PURE: [(&str, &[&str]); 3] = [
@@ -162,16 +122,7 @@ const PURE: [(&str, &[&str]); 3] = [
     ),
     (
         "signing",
-        &[
-            "base64",
-            "ed25519-dalek",
-            "getrandom",
-            "hmac",
-            "sha2",
-            "subtle",
-            "thiserror",
-            "zeroize",
-        ],
+        &["base64", "ed25519-dalek", "getrandom", "hmac", "sha2", "subtle", "thiserror", "zeroize"],
     ),
     ("delivery", &["bytes", "thiserror"]),
 ];
@@ -192,21 +143,14 @@ fn short(name: &str) -> &str {
 
 /// Returns what `package` declares of `kind`, by the name of the package.
 fn declared(package: &Package, kind: DependencyKind) -> impl Iterator<Item = &str> {
-    package
-        .dependencies
-        .iter()
-        .filter(move |d| d.kind == kind)
-        .map(|d| d.name.as_str())
+    package.dependencies.iter().filter(move |d| d.kind == kind).map(|d| d.name.as_str())
 }
 
 fn allowed(name: &str) -> Option<&'static [&'static str]> {
     if name == BOTTOM {
         return Some(&[]);
     }
-    LAYERS
-        .into_iter()
-        .find(|(layer, _)| *layer == name)
-        .map(|(_, below)| below)
+    LAYERS.into_iter().find(|(layer, _)| *layer == name).map(|(_, below)| below)
 }
 
 #[test]
@@ -220,15 +164,8 @@ fn edges_between_our_crates_point_down() {
             faults.push(format!("{name}: a new crate; give it a line in LAYERS"));
             continue;
         };
-        for kind in [
-            DependencyKind::Normal,
-            DependencyKind::Build,
-            DependencyKind::Development,
-        ] {
-            for edge in declared(package, kind)
-                .filter(|d| ours.contains(d))
-                .map(short)
-            {
+        for kind in [DependencyKind::Normal, DependencyKind::Build, DependencyKind::Development] {
+            for edge in declared(package, kind).filter(|d| ours.contains(d)).map(short) {
                 // Tests of any crate but the pure ones may use the fakes.
                 let fake = kind == DependencyKind::Development && edge == "testkit";
                 let pure = PURE.iter().any(|(pure, _)| *pure == name);
@@ -255,10 +192,7 @@ fn layers_stand_in_order() {
             }
         }
     }
-    tree::expect_none(
-        &faults,
-        "LAYERS must list a crate above those that it uses:",
-    );
+    tree::expect_none(&faults, "LAYERS must list a crate above those that it uses:");
 }
 
 #[test]
@@ -271,9 +205,7 @@ fn each_vendor_is_named_by_its_owner_alone() {
             if let Some((_, owners, why)) = vendor
                 && !owners.contains(&name)
             {
-                faults.push(format!(
-                    "{name} -> {dependency}: {why} (allowed: {owners:?})"
-                ));
+                faults.push(format!("{name} -> {dependency}: {why} (allowed: {owners:?})"));
             }
         }
     }
@@ -315,10 +247,7 @@ fn deny_names_an_owner_for_each_vendor_it_bans() {
         };
         let entry = deny[at..].split("[[").next().unwrap_or_default();
         let wrapper = format!("\"postrider-{}\"", owners[0]);
-        assert!(
-            entry.contains(&wrapper),
-            "deny.toml: the wrapper of {vendor} is {wrapper}"
-        );
+        assert!(entry.contains(&wrapper), "deny.toml: the wrapper of {vendor} is {wrapper}");
     }
 }
 
@@ -329,13 +258,9 @@ fn a_client_of_http_is_made_in_egress_alone() {
     // The CLI and the tour call our own API; tests call what they test.
     let exempt = ["libs/egress", "libs/testkit", "services/postrider", "tests"];
     let mut faults = Vec::new();
-    for path in tree::files(".rs")
-        .iter()
-        .filter(|p| !exempt.iter().any(|e| p.starts_with(e)))
-    {
+    for path in tree::files(".rs").iter().filter(|p| !exempt.iter().any(|e| p.starts_with(e))) {
         let text = tree::text(path);
-        let is_test = path.components().any(|part| part.as_os_str() == "tests");
-        if !is_test && (text.contains(client) || text.contains(connection)) {
+        if !tree::is_test(path) && (text.contains(client) || text.contains(connection)) {
             faults.push(path.display().to_string());
         }
     }

@@ -3,26 +3,19 @@
 use crate::tree;
 
 /// Modules that say nothing about what is in them.
-const VAGUE_MODULES: [&str; 7] = [
-    "util", "utils", "common", "misc", "manager", "helper", "helpers",
-];
+const VAGUE_MODULES: [&str; 7] =
+    ["util", "utils", "common", "misc", "manager", "helper", "helpers"];
 
 /// What is written in code, and why not. Put together so that this file does not name them.
 const FORBIDDEN: [(&str, &str); 5] = [
     (concat!("todo", "!("), "write it, or leave it out"),
     (concat!("unimplemented", "!("), "write it, or leave it out"),
-    (
-        concat!("#[", "ignore"),
-        "a long test asks for POSTRIDER_LONG=1; a test that fails is mended",
-    ),
+    (concat!("#[", "ignore"), "a long test asks for POSTRIDER_LONG=1; a test that fails is mended"),
     (
         concat!("#[", "allow("),
         "use #[expect(…, reason = \"…\")], which tells when it is needed no more",
     ),
-    (
-        concat!("thread::", "sleep("),
-        "wait for a condition, with a deadline",
-    ),
+    (concat!("thread::", "sleep("), "wait for a condition, with a deadline"),
 ];
 
 fn vague_module(line: &str) -> Option<&'static str> {
@@ -45,10 +38,7 @@ fn modules_are_named_after_what_they_hold() {
             }
         }
     }
-    tree::expect_none(
-        &faults,
-        "name these modules by a noun or a verb of the domain:",
-    );
+    tree::expect_none(&faults, "name these modules by a noun or a verb of the domain:");
 }
 
 #[test]
@@ -58,11 +48,7 @@ fn nothing_is_left_for_later_or_switched_off() {
         for (index, line) in tree::text(&path).lines().enumerate() {
             for (word, advice) in FORBIDDEN {
                 if line.contains(word) {
-                    faults.push(format!(
-                        "{}:{}: {word}: {advice}",
-                        path.display(),
-                        index + 1
-                    ));
+                    faults.push(format!("{}:{}: {word}: {advice}", path.display(), index + 1));
                 }
             }
         }
@@ -84,20 +70,10 @@ fn every_crate_takes_the_workspace_lints() {
 
 #[test]
 fn vague_modules_are_recognised_in_every_spelling() {
-    for line in [
-        "mod util;",
-        "    pub mod common {",
-        "pub(crate) mod misc;",
-        "mod helpers {",
-    ] {
+    for line in ["mod util;", "    pub mod common {", "pub(crate) mod misc;", "mod helpers {"] {
         assert!(vague_module(line).is_some(), "{line}");
     }
-    for line in [
-        "mod utility_bill;",
-        "mod endpoint;",
-        "use crate::util;",
-        "// mod util",
-    ] {
+    for line in ["mod utility_bill;", "mod endpoint;", "use crate::util;", "// mod util"] {
         assert!(vague_module(line).is_none(), "{line}");
     }
 }

@@ -9,18 +9,8 @@ const SOURCE_LINES_MAX: usize = 500;
 /// Hard limit of a file of tests, in lines.
 const TEST_LINES_MAX: usize = 600;
 
-fn is_test(path: &Path) -> bool {
-    path.starts_with("tests")
-        || path.file_name().is_some_and(|name| name == "tests.rs")
-        || path.components().any(|part| part.as_os_str() == "tests")
-}
-
 fn lines_max(path: &Path) -> usize {
-    if is_test(path) {
-        TEST_LINES_MAX
-    } else {
-        SOURCE_LINES_MAX
-    }
+    if tree::is_test(path) { TEST_LINES_MAX } else { SOURCE_LINES_MAX }
 }
 
 #[test]
@@ -32,28 +22,13 @@ fn no_source_file_is_too_long() {
             faults.push(format!("{}: {lines} lines, at most {max}", path.display()));
         }
     }
-    tree::expect_none(
-        &faults,
-        "split these files by a noun or a verb of the domain:",
-    );
+    tree::expect_none(&faults, "split these files by a noun or a verb of the domain:");
 }
 
 #[test]
 fn tests_may_be_longer_than_sources() {
-    assert_eq!(
-        lines_max(Path::new("libs/domain/src/event.rs")),
-        SOURCE_LINES_MAX
-    );
-    assert_eq!(
-        lines_max(Path::new("libs/domain/src/event/tests.rs")),
-        TEST_LINES_MAX
-    );
-    assert_eq!(
-        lines_max(Path::new("libs/delivery/tests/schedule.rs")),
-        TEST_LINES_MAX
-    );
-    assert_eq!(
-        lines_max(Path::new("tests/e2e/tests/kill.rs")),
-        TEST_LINES_MAX
-    );
+    assert_eq!(lines_max(Path::new("libs/domain/src/event.rs")), SOURCE_LINES_MAX);
+    assert_eq!(lines_max(Path::new("libs/domain/src/event/tests.rs")), TEST_LINES_MAX);
+    assert_eq!(lines_max(Path::new("libs/delivery/tests/schedule.rs")), TEST_LINES_MAX);
+    assert_eq!(lines_max(Path::new("tests/e2e/tests/kill.rs")), TEST_LINES_MAX);
 }

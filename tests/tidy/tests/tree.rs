@@ -9,11 +9,7 @@ const SKIPPED_DIRS: [&str; 5] = [".git", "target", "node_modules", "postrider-da
 /// Returns the root of the workspace.
 pub(crate) fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest
-        .ancestors()
-        .nth(2)
-        .expect("tests/tidy lies two levels below the root")
-        .to_path_buf()
+    manifest.ancestors().nth(2).expect("tests/tidy lies two levels below the root").to_path_buf()
 }
 
 /// Returns the files below the root whose name ends with `suffix`, as paths relative to it, sorted.
@@ -30,16 +26,18 @@ pub(crate) fn files(suffix: &str) -> Vec<PathBuf> {
                 dirs.push(entry.path());
             } else if kind.is_file() && name.ends_with(suffix) {
                 let path = entry.path();
-                found.push(
-                    path.strip_prefix(&root)
-                        .expect("it lies below the root")
-                        .into(),
-                );
+                found.push(path.strip_prefix(&root).expect("it lies below the root").into());
             }
         }
     }
     found.sort();
     found
+}
+
+/// Tells whether a file holds tests alone, by its path.
+pub(crate) fn is_test(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "tests.rs")
+        || path.components().any(|part| part.as_os_str() == "tests")
 }
 
 /// Returns the text of a file given relative to the root.
