@@ -162,9 +162,11 @@ impl<'a> RequestPath<'a> {
     }
 }
 
-/// Percent-decodes one segment; bytes that are not UTF-8 become U+FFFD, which no resource id allows.
+/// Percent-decodes one segment; bytes that are not UTF-8 become U+FFFD, which no resource id allows. An encoded slash stays
+/// encoded: decoded it would make one part of a name look like several.
 fn decode(segment: &str) -> String {
-    percent_decode_str(segment).decode_utf8_lossy().into_owned()
+    let decoded = percent_decode_str(segment).decode_utf8_lossy();
+    if decoded.contains('/') { segment.to_owned() } else { decoded.into_owned() }
 }
 
 #[cfg(test)]
@@ -182,6 +184,13 @@ mod tests {
         let got =
             bound("/v1/{endpoint.name=tenants/*/endpoints/*}", "/v1/tenants/t/endpoints/e%2D1");
         assert_eq!(got, Some(vec![("endpoint.name".into(), "tenants/t/endpoints/e-1".into())]));
+    }
+
+    #[test]
+    fn an_encoded_slash_makes_no_new_part() {
+        let got =
+            bound("/v1/{parent=tenants/*}/endpoints", "/v1/tenants/t%2Fendpoints%2fe/endpoints");
+        assert_eq!(got, Some(vec![("parent".into(), "tenants/t%2Fendpoints%2fe".into())]));
     }
 
     #[test]

@@ -19,9 +19,9 @@ pub struct ServerOptions {
     pub streams_per_connection_max: u32,
     /// The longest that a call may take until its answer begins; a client's `grpc-timeout` may shorten it. Default 30 s.
     pub call_timeout: Duration,
-    /// The longest from connecting to the first request, and from the first to the last byte of a request's head. Default 10 s.
+    /// The longest from connecting to the whole head of the first request. Default 10 s.
     pub head_timeout: Duration,
-    /// How long a connection without a call stays open. Default 2 min.
+    /// How long a connection without a call stays open, a head that is still coming included. Default 2 min.
     pub idle_timeout: Duration,
     /// When a connection is asked to end, so that clients spread over new servers. Default 5 min.
     pub connection_age_max: Duration,

@@ -22,12 +22,19 @@ struct Seen {
 pub(super) struct Fake {
     seen: Arc<Mutex<Seen>>,
     failure: Option<Status>,
+    append_failure: Option<Status>,
     event: Event,
 }
 
 impl Fake {
     pub(super) fn failing(mut self, status: Status) -> Self {
         self.failure = Some(status);
+        self
+    }
+
+    /// The last event of a batch cannot be appended.
+    pub(super) fn failing_to_append(mut self, status: Status) -> Self {
+        self.append_failure = Some(status);
         self
     }
 
@@ -195,7 +202,10 @@ impl EventService for Fake {
         }
         let request = request.into_inner();
         let result = |index| PublishResult { id: format!("evt_{index}"), ..Default::default() };
-        let results = (0..request.events.len()).map(result).collect();
+        let mut results: Vec<_> = (0..request.events.len()).map(result).collect();
+        if let (Some(error), Some(last)) = (&self.append_failure, results.last_mut()) {
+            last.error = Some(wire::status::to_rpc(error));
+        }
         self.seen.lock().unwrap().published = Some(request);
         Ok(Response::new(PublishEventsResponse { results }))
     }
