@@ -27,9 +27,8 @@ mod tests {
         let http = descriptor_pool()
             .get_extension_by_name("google.api.http")
             .expect("annotations are included");
-        for service in descriptor_pool()
-            .services()
-            .filter(|s| s.package_name() == "postrider.api.v1")
+        for service in
+            descriptor_pool().services().filter(|s| s.package_name() == "postrider.api.v1")
         {
             for method in service.methods() {
                 assert!(

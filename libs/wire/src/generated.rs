@@ -1,11 +1,6 @@
 //! The generated code, in modules that mirror the packages: generated paths are relative to them.
 
-#![expect(
-    clippy::allow_attributes,
-    clippy::too_many_lines,
-    unreachable_pub,
-    reason = "generated"
-)]
+#![expect(clippy::allow_attributes, clippy::too_many_lines, unreachable_pub, reason = "generated")]
 
 pub mod google {
     pub mod rpc {

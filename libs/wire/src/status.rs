@@ -58,10 +58,7 @@ impl Details {
             description: description.into(),
             ..Default::default()
         };
-        self.bad_request
-            .get_or_insert_default()
-            .field_violations
-            .push(violation);
+        self.bad_request.get_or_insert_default().field_violations.push(violation);
         self
     }
 
@@ -71,9 +68,8 @@ impl Details {
         let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
         // Nanoseconds of a second are below 10⁹.
         let nanos = i32::try_from(delay.subsec_nanos()).unwrap_or(0);
-        self.retry = Some(RetryInfo {
-            retry_delay: Some(prost_types::Duration { seconds, nanos }),
-        });
+        self.retry =
+            Some(RetryInfo { retry_delay: Some(prost_types::Duration { seconds, nanos }) });
         self
     }
 
@@ -87,9 +83,7 @@ impl Details {
     /// Reads the details that `status` carries. What does not decode, or is of another type, is left out: a peer's odd
     /// details never hide its error.
     pub fn of(status: &Status) -> Self {
-        rpc::Status::decode(status.details())
-            .map(|rpc| Self::of_rpc(&rpc))
-            .unwrap_or_default()
+        rpc::Status::decode(status.details()).map(|rpc| Self::of_rpc(&rpc)).unwrap_or_default()
     }
 
     /// Reads the details of a `google.rpc.Status`, as results of a batch carry it.
@@ -142,14 +136,8 @@ pub fn invalid_field(field: &str, description: &str) -> Status {
 
 /// Turns `status` into the message that a batch's result carries, details included.
 pub fn to_rpc(status: &Status) -> rpc::Status {
-    let details = rpc::Status::decode(status.details())
-        .map(|rpc| rpc.details)
-        .unwrap_or_default();
-    rpc::Status {
-        code: i32::from(status.code()),
-        message: status.message().to_owned(),
-        details,
-    }
+    let details = rpc::Status::decode(status.details()).map(|rpc| rpc.details).unwrap_or_default();
+    rpc::Status { code: i32::from(status.code()), message: status.message().to_owned(), details }
 }
 
 /// A message that travels as a detail of an error.
@@ -180,11 +168,7 @@ fn pack<D: Detail>(detail: &D) -> prost_types::Any {
 /// Unpacks by the name after the last `/`: the host before it carries no meaning.
 fn unpack<D: Detail>(any: &prost_types::Any) -> Option<D> {
     let name = any.type_url.rsplit('/').next()?;
-    if name == D::NAME {
-        D::decode(any.value.as_slice()).ok()
-    } else {
-        None
-    }
+    if name == D::NAME { D::decode(any.value.as_slice()).ok() } else { None }
 }
 
 #[cfg(test)]
@@ -205,11 +189,7 @@ mod tests {
     #[test]
     fn unknown_and_broken_details_are_left_out() {
         assert_eq!(
-            Details::of(&Status::with_details(
-                Code::Internal,
-                "x",
-                Bytes::from_static(b"\xff")
-            )),
+            Details::of(&Status::with_details(Code::Internal, "x", Bytes::from_static(b"\xff"))),
             Details::default()
         );
         assert_eq!(Details::of(&Status::internal("x")), Details::default());

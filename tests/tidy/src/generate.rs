@@ -16,10 +16,7 @@ pub const DESCRIPTORS_FILE: &str = "descriptors.bin";
 const CODE_PACKAGES: [&str; 3] = ["postrider.", "google.rpc", "google.protobuf"];
 
 /// The fields that carry events' bodies: `bytes::Bytes` instead of `Vec<u8>`, so that they are shared, not copied.
-const SHARED_BYTES: [&str; 2] = [
-    ".postrider.api.v1.Event.data",
-    ".postrider.api.v1.NewEvent.data",
-];
+const SHARED_BYTES: [&str; 2] = [".postrider.api.v1.Event.data", ".postrider.api.v1.NewEvent.data"];
 
 /// One generated file.
 #[derive(Debug)]
@@ -43,11 +40,7 @@ pub fn generate(root: &Path) -> Result<Vec<GeneratedFile>, Box<dyn Error>> {
     compiler.open_file(include.join("google/rpc/error_details.proto"))?;
 
     let mut set = compiler.file_descriptor_set();
-    set.file.retain(|file| {
-        CODE_PACKAGES
-            .iter()
-            .any(|package| file.package().starts_with(package))
-    });
+    set.file.retain(|file| CODE_PACKAGES.iter().any(|package| file.package().starts_with(package)));
     for file in &mut set.file {
         if !file.package().starts_with("postrider.") {
             // Third-party comments hold indented examples that rustdoc would take for Rust.
@@ -72,10 +65,7 @@ pub fn generate(root: &Path) -> Result<Vec<GeneratedFile>, Box<dyn Error>> {
     for entry in fs::read_dir(out.path())? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        files.push(GeneratedFile {
-            name,
-            contents: fs::read(entry.path())?,
-        });
+        files.push(GeneratedFile { name, contents: fs::read(entry.path())? });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
@@ -114,10 +104,7 @@ fn protos(dir: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
             let path = entry?.path();
             if path.is_dir() {
                 dirs.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|extension| extension == "proto")
-            {
+            } else if path.extension().is_some_and(|extension| extension == "proto") {
                 found.push(path);
             }
         }
