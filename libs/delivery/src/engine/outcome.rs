@@ -51,6 +51,11 @@ impl Engine {
         self.pump(now);
     }
 
+    /// An attempt was not made: its endpoint was deleted between the decision and the request.
+    pub fn handle_abandoned(&mut self, token: AttemptToken) {
+        self.in_flight.remove(&token);
+    }
+
     /// Lets the endpoint's window, breaker and state learn from an outcome. Returns whether the endpoint is disabled by this answer.
     fn learn(
         &mut self,

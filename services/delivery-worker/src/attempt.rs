@@ -1,0 +1,80 @@
+//! One attempt: body, signature, request, report.
+
+use std::sync::Arc;
+
+use delivery::{AttemptReport, AttemptStart};
+use domain::{AttemptId, Payload, Timestamp, payload};
+use ports::{Clock, HeaderName, Request, Rng, Sender};
+use signing::SignedHeaders;
+use uuid::Builder;
+
+use crate::target::Target;
+
+/// What every attempt needs.
+#[derive(Clone)]
+pub(crate) struct Attempts {
+    pub(crate) sender: Arc<dyn Sender>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) user_agent: Arc<str>,
+}
+
+impl Attempts {
+    /// Signs and sends one request, and waits for its outcome.
+    pub(crate) async fn make(self, start: AttemptStart, target: Arc<Target>) -> AttemptReport {
+        let started = self.clock.now();
+        let payload = payload(&start.event, target.format);
+        let mut signed = SignedHeaders::new();
+        let mut signatures = 0;
+        if let Some(signer) = target.signer(started) {
+            signer.sign(start.event.id.as_str(), started.as_secs(), &payload.body, &mut signed);
+            signatures = u8::try_from(signer.live_secrets()).unwrap_or(u8::MAX);
+        }
+        let request = Request {
+            url: target.url.clone(),
+            headers: self.headers(&start, &target, &payload, &signed),
+            body: payload.body,
+            timeout: target.timeout,
+        };
+        let outcome = self.sender.send(request).await;
+        let id = attempt_id(started, &*self.rng);
+        AttemptReport { id, started, outcome, signatures, url: target.url.clone() }
+    }
+
+    fn headers(
+        &self,
+        start: &AttemptStart,
+        target: &Target,
+        payload: &Payload,
+        signed: &SignedHeaders,
+    ) -> Vec<(HeaderName, Box<str>)> {
+        let mut headers = Vec::with_capacity(14 + target.headers.len());
+        let mut put = |name, value: &str| headers.push((HeaderName::Static(name), value.into()));
+        put("content-type", &payload.content_type);
+        put("user-agent", &self.user_agent);
+        signed.iter().for_each(|(name, value)| put(name, value));
+        put("x-webhook-attempt", &start.number.to_string());
+        put("x-webhook-trigger", start.trigger.as_str());
+        match &start.event.traceparent {
+            Some(trace) => put("traceparent", trace),
+            None => put("traceparent", &new_trace(&*self.rng)),
+        }
+        for (name, value) in &payload.headers {
+            put(name, value);
+        }
+        headers.extend(target.headers.iter().map(|(name, value)| (name.clone(), (**value).into())));
+        headers
+    }
+}
+
+/// A fresh trace, not sampled: W3C Trace Context §3.2.
+fn new_trace(rng: &dyn Rng) -> String {
+    format!("00-{:032x}-{:016x}-00", rng.next_u128().max(1), rng.next_u64().max(1))
+}
+
+/// A UUIDv7 of the attempt's start.
+fn attempt_id(started: Timestamp, rng: &dyn Rng) -> AttemptId {
+    let ms = u64::try_from(started.as_millis()).unwrap_or(0);
+    let [_, _, _, _, _, _, random @ ..] = rng.next_u128().to_be_bytes();
+    AttemptId::from_uuid(Builder::from_unix_timestamp_millis(ms, &random).into_uuid())
+}

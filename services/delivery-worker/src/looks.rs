@@ -1,0 +1,174 @@
+//! What the engine wants to read: pages of the backlog, bodies and facts, ranges of the log. And its one change of configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::{Effect, LoadToken, LoadedDelivery};
+use domain::record::decode;
+use domain::{
+    BacklogKey, EndpointState, EndpointUid, Event, EventRef, FactKind, LaneKey, LogPosition,
+    Position, Revision, RunId, RunState, TenantId,
+};
+use ports::{Applied, Hint, LogRecord, StateChange};
+
+use crate::config::{Config, Deps};
+use crate::tenants::Tenants;
+use crate::worker::Input;
+
+/// Does what the engine wants to know. Every look is repeated until the store answers.
+#[derive(Clone)]
+pub(crate) struct Looks {
+    pub(crate) deps: Deps,
+    pub(crate) config: Arc<Config>,
+    pub(crate) tenants: Arc<Tenants>,
+}
+
+/// One look.
+pub(crate) enum Look {
+    Page { lane: LaneKey, after: BacklogKey, upto: BacklogKey, limit: usize },
+    Load { token: LoadToken, endpoint: EndpointUid, event: EventRef, run: RunId, body: bool },
+    Scan { lane: LaneKey, tenant: TenantId, from: Position, to: Position, limit: usize },
+    SetState { tenant: TenantId, endpoint: EndpointUid, from: EndpointState, to: EndpointState },
+}
+
+impl Look {
+    /// The look that an effect asks for; the effect itself when it is something else. `tenant_of` names the tenant of a lane's endpoint.
+    pub(crate) fn from_effect(
+        effect: Effect,
+        tenant_of: impl Fn(EndpointUid) -> Option<TenantId>,
+    ) -> Result<Option<Self>, Effect> {
+        Ok(Some(match effect {
+            Effect::ReadBacklog { lane, after, upto, limit } => {
+                Self::Page { lane, after, upto, limit }
+            }
+            Effect::Load { token, endpoint, event, run, body } => {
+                Self::Load { token, endpoint, event, run, body }
+            }
+            Effect::SetState { tenant, endpoint, from, to } => {
+                Self::SetState { tenant, endpoint, from, to }
+            }
+            Effect::Scan { lane, from, to, limit } => match tenant_of(lane.endpoint) {
+                Some(tenant) => Self::Scan { lane, tenant, from, to, limit },
+                None => return Ok(None),
+            },
+            other @ (Effect::Attempt(_) | Effect::Write(_) | Effect::Ack { .. }) => {
+                return Err(other);
+            }
+        }))
+    }
+}
+
+const RETRY: Duration = Duration::from_millis(250);
+
+impl Looks {
+    /// Looks until there is an answer.
+    pub(crate) async fn look(self, look: Look) -> Input {
+        loop {
+            match self.try_look(&look).await {
+                Ok(input) => return input,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read what a delivery needs; it waits and is tried again");
+                    self.deps.clock.sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    async fn try_look(&self, look: &Look) -> ports::Result<Input> {
+        match look {
+            Look::Page { lane, after, upto, limit } => {
+                let page = self.deps.backlog.page(*lane, *after, *upto, *limit).await?;
+                Ok(Input::Page(*lane, page))
+            }
+            Look::Load { token, endpoint, event, run, body } => {
+                Ok(Input::Loaded(*token, self.load(*endpoint, event, *run, *body).await?))
+            }
+            Look::Scan { lane, tenant, from, to, limit } => {
+                self.scan(*lane, tenant, (*from, *to), *limit).await
+            }
+            Look::SetState { tenant, endpoint, from, to } => {
+                let revision = self.set_state(tenant, *endpoint, *from, *to).await?;
+                let view =
+                    if revision.is_none() { self.tenants.reload(tenant).await? } else { None };
+                Ok(Input::StateSet(*endpoint, revision, view))
+            }
+        }
+    }
+
+    async fn load(
+        &self,
+        endpoint: EndpointUid,
+        at: &EventRef,
+        run: RunId,
+        body: bool,
+    ) -> ports::Result<LoadedDelivery> {
+        let loaded = self.deps.events.load(at, endpoint).await?;
+        let stored = loaded.event.is_some();
+        let mut event = loaded.event;
+        if event.is_none() && body && at.at.is_in_log() {
+            let record = self.deps.log.read(at.at).await?;
+            event = record.and_then(|record| self.decode(&record)).map(Arc::new);
+        }
+        let is_attempt = |fact: &&domain::Fact| matches!(fact.kind, FactKind::Attempt(_));
+        let attempts = loaded.facts.iter().filter(is_attempt).count();
+        Ok(LoadedDelivery {
+            event,
+            stored,
+            run: RunState::of(&loaded.facts, run),
+            attempts_total: u32::try_from(attempts).unwrap_or(u32::MAX),
+        })
+    }
+
+    async fn scan(
+        &self,
+        lane: LaneKey,
+        tenant: &TenantId,
+        (from, to): (Position, Position),
+        limit: usize,
+    ) -> ports::Result<Input> {
+        let page = self.deps.log.read_range(lane.shard, from, to, limit).await?;
+        let Some(view) = self.tenants.at_least(tenant, Revision(0)).await? else {
+            return Ok(Input::Scanned(lane, Vec::new(), None));
+        };
+        let mut matched: Vec<(EventRef, Arc<Event>)> = Vec::new();
+        for record in &page.records {
+            let Some(event) = self.decode(record).filter(|event| event.tenant == *tenant) else {
+                continue;
+            };
+            if view.matcher.matches_endpoint(&event, lane.endpoint) {
+                matched.push((reference(record.at, &event), Arc::new(event)));
+            }
+        }
+        Ok(Input::Scanned(lane, matched, page.next))
+    }
+
+    fn decode(&self, record: &LogRecord) -> Option<Event> {
+        decode(&record.record, record.at, record.time, &self.config.api_version).ok()
+    }
+
+    async fn set_state(
+        &self,
+        tenant: &TenantId,
+        endpoint: EndpointUid,
+        from: EndpointState,
+        to: EndpointState,
+    ) -> ports::Result<Option<Revision>> {
+        let change = StateChange { from, to, time: self.deps.clock.now() };
+        match self.deps.config.set_state(tenant, endpoint, change).await? {
+            Applied::Done(revision) => {
+                tracing::info!(%tenant, %endpoint, ?from, ?to, "an endpoint changed its state");
+                if let Err(error) =
+                    self.deps.feed.hint(Hint::Tenant(tenant.clone(), revision)).await
+                {
+                    tracing::warn!(%error, "cannot send a hint; others learn of the change within 30 s");
+                }
+                Ok(Some(revision))
+            }
+            Applied::Conflict | Applied::Exists | Applied::NotFound => Ok(None),
+        }
+    }
+}
+
+fn reference(at: LogPosition, event: &Event) -> EventRef {
+    EventRef { tenant: event.tenant.clone(), id: event.id.clone(), at }
+}

@@ -1,0 +1,123 @@
+//! Makes the engine's writes durable, in their order, again and again until they are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::{Write, WriteToken};
+use ports::{Clock, StoredEvent};
+use tokio::sync::mpsc;
+
+use crate::config::Deps;
+use crate::worker::Input;
+
+/// Writes that go to the store together.
+const BATCH_MAX: usize = 512;
+/// Between tries while the store is away.
+const RETRY_MIN: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Takes writes until the channel closes. The order of groups within a write, and of writes, is kept: a group of a batch is durable before the next
+/// group begins, and so a successor (row, dead letter) is durable before its attempt, and a body before what needs it.
+pub(crate) async fn record(
+    deps: Deps,
+    mut writes: mpsc::Receiver<Box<Write>>,
+    done: mpsc::Sender<Input>,
+) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while writes.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let tokens = Batch::collect(&mut batch).store(&deps).await;
+        if done.send(Input::Written(tokens)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The rows of several writes, by group.
+#[derive(Default)]
+struct Batch {
+    tokens: Vec<WriteToken>,
+    lanes: Vec<domain::LaneRow>,
+    events: Vec<StoredEvent>,
+    rows: Vec<(domain::LaneKey, domain::BacklogRow)>,
+    dead_letters: Vec<domain::DeadLetter>,
+    facts: Vec<domain::Fact>,
+    resolved: Vec<(domain::EndpointUid, domain::DeadLetterId, domain::RunId)>,
+    commands: Vec<(domain::Shard, domain::CommandId)>,
+}
+
+impl Batch {
+    #[expect(clippy::vec_box, reason = "the channel moves pointers, not 200-byte values")]
+    fn collect(writes: &mut Vec<Box<Write>>) -> Self {
+        let mut batch = Self::default();
+        for write in writes.drain(..) {
+            batch.tokens.push(write.token);
+            batch.lanes.extend(write.lanes);
+            batch
+                .events
+                .extend(write.events.into_iter().map(|(at, event)| StoredEvent { at, event }));
+            batch.rows.extend(write.rows);
+            batch.dead_letters.extend(write.dead_letters);
+            batch.facts.extend(write.facts);
+            batch.resolved.extend(write.resolved);
+            batch.commands.extend(write.commands);
+        }
+        batch
+    }
+
+    async fn store(self, deps: &Deps) -> Vec<WriteToken> {
+        let clock = &deps.clock;
+        if !self.lanes.is_empty() {
+            until_done(clock, "lanes", || deps.lanes.save(&self.lanes)).await;
+        }
+        if !self.events.is_empty() {
+            until_done(clock, "events", || deps.events.put_events(&self.events)).await;
+        }
+        if !self.rows.is_empty() {
+            until_done(clock, "backlog rows", || deps.backlog.append(&self.rows)).await;
+        }
+        if !self.dead_letters.is_empty() {
+            until_done(clock, "dead letters", || deps.dead_letters.put(&self.dead_letters)).await;
+        }
+        if !self.facts.is_empty() {
+            until_done(clock, "attempts", || deps.events.record(&self.facts)).await;
+        }
+        for (endpoint, id, run) in &self.resolved {
+            until_done(clock, "a redriven dead letter", || {
+                deps.dead_letters.resolve(*endpoint, *id, *run)
+            })
+            .await;
+        }
+        for (shard, id) in &self.commands {
+            until_done(clock, "a command", || deps.inbox.done(*shard, std::slice::from_ref(id)))
+                .await;
+        }
+        self.tokens
+    }
+}
+
+/// Repeats a write until it is durable. Rows are immutable, so a repeat of one that had happened after all changes nothing.
+async fn until_done<F>(clock: &Arc<dyn Clock>, what: &str, mut write: impl FnMut() -> F)
+where
+    F: Future<Output = ports::Result<()>>,
+{
+    let mut wait = RETRY_MIN;
+    let mut failed = false;
+    loop {
+        match write().await {
+            Ok(()) => {
+                if failed {
+                    tracing::info!(what, "the store takes writes again");
+                }
+                return;
+            }
+            Err(error) if !failed => {
+                failed = true;
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(what, %error, cause, "the store does not take a write: deliveries wait, and it is tried again until it does");
+            }
+            Err(_) => {}
+        }
+        clock.sleep(wait).await;
+        wait = (wait * 2).min(RETRY_MAX);
+    }
+}

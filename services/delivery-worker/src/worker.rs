@@ -1,0 +1,369 @@
+//! The loop that owns the engine.
+
+mod apply;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::{
+    AttemptReport, AttemptToken, Effect, Engine, Jitter, LoadToken, LoadedDelivery, Write,
+    WriteToken,
+};
+use domain::{
+    Command, CommandId, EndpointUid, Event, EventRef, LaneKey, Position, Revision, Shard, TenantId,
+    Timestamp,
+};
+use ports::BacklogPage;
+use runtime::Shutdown;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::attempt::Attempts;
+use crate::config::{Config, Deps};
+use crate::looks::{Look, Looks};
+use crate::reader::{Acks, FromLog, Reader};
+use crate::target::Target;
+use crate::tenants::{TenantView, Tenants, keep_fresh};
+use crate::{inbox, recorder};
+
+/// What the loop hears from the tasks around it.
+pub(crate) enum Input {
+    Written(Vec<WriteToken>),
+    Page(LaneKey, BacklogPage),
+    Loaded(LoadToken, LoadedDelivery),
+    Scanned(LaneKey, Vec<(EventRef, Arc<Event>)>, Option<Position>),
+    StateSet(EndpointUid, Option<Revision>, Option<Arc<TenantView>>),
+    Tenant(Arc<TenantView>),
+    Commands(Vec<Command>),
+}
+
+/// Why a worker ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// One of its tasks ended: a bug.
+    #[error("the worker's task {0} ended early")]
+    TaskEnded(&'static str),
+}
+
+/// Writes that wait in the recorder's channel.
+const WRITES_CHANNEL: usize = 1_024;
+/// Batches of records that wait for the loop.
+const READER_CHANNEL: usize = 4;
+/// Inputs of tasks that wait for the loop.
+const INPUT_CHANNEL: usize = 64;
+/// Looks that run at once.
+const LOOKS_MAX: usize = 64;
+/// Commands that are remembered, so that a repeat does nothing.
+const COMMANDS_REMEMBERED: usize = 10_000;
+/// How long the tasks may take to end once nothing is left to do.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How often positions are saved: what lies between is read again after a crash.
+const ACK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// A delivery worker.
+pub struct Worker {
+    config: Arc<Config>,
+    deps: Deps,
+    engine: Engine,
+    attempts: Attempts,
+    looks: Looks,
+    targets: HashMap<EndpointUid, Arc<Target>>,
+    views: BTreeMap<TenantId, Arc<TenantView>>,
+    attempts_running: JoinSet<(AttemptToken, AttemptReport)>,
+    looks_running: JoinSet<Input>,
+    looks_waiting: VecDeque<Look>,
+    writes_waiting: VecDeque<Box<Write>>,
+    acks_waiting: Acks,
+    acks_due: Option<Timestamp>,
+    commands_seen: (BTreeSet<CommandId>, VecDeque<CommandId>),
+    owned: watch::Sender<BTreeSet<Shard>>,
+}
+
+/// The loop's ends of the channels.
+struct Channels {
+    log: mpsc::Receiver<FromLog>,
+    inputs: mpsc::Receiver<Input>,
+    writes: mpsc::Sender<Box<Write>>,
+    acks: mpsc::Sender<Acks>,
+}
+
+impl Worker {
+    /// Makes a worker; nothing runs yet.
+    #[must_use]
+    pub fn new(config: Config, deps: Deps) -> Self {
+        let config = Arc::new(config);
+        let tenants = Arc::new(Tenants::new(deps.clone()));
+        Self {
+            engine: Engine::new(config.engine),
+            attempts: Attempts {
+                sender: deps.sender.clone(),
+                clock: deps.clock.clone(),
+                rng: deps.rng.clone(),
+                user_agent: config.user_agent.clone(),
+            },
+            looks: Looks { deps: deps.clone(), config: config.clone(), tenants },
+            config,
+            deps,
+            targets: HashMap::new(),
+            views: BTreeMap::new(),
+            attempts_running: JoinSet::new(),
+            looks_running: JoinSet::new(),
+            looks_waiting: VecDeque::new(),
+            writes_waiting: VecDeque::new(),
+            acks_waiting: Acks::new(),
+            acks_due: None,
+            commands_seen: (BTreeSet::new(), VecDeque::new()),
+            owned: watch::Sender::new(BTreeSet::new()),
+        }
+    }
+
+    /// Delivers until `shutdown`, then lets what is in flight finish, saves and returns.
+    ///
+    /// # Errors
+    /// When one of its own tasks ended early.
+    pub async fn run(mut self, shutdown: Shutdown) -> Result<(), WorkerError> {
+        let (log_tx, log) = mpsc::channel(READER_CHANNEL);
+        let (input_tx, inputs) = mpsc::channel(INPUT_CHANNEL);
+        let (writes, writes_rx) = mpsc::channel(WRITES_CHANNEL);
+        let (acks, acks_rx) = mpsc::channel(1);
+        let tenants = self.looks.tenants.clone();
+        let config = Config::clone(&self.config);
+        let mut tasks: JoinSet<&'static str> = JoinSet::new();
+        let reader =
+            Reader { deps: self.deps.clone(), config: config.clone(), tenants: tenants.clone() };
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            reader.run(log_tx, acks_rx, stop).await;
+            "reader"
+        });
+        let recording = recorder::record(self.deps.clone(), writes_rx, input_tx.clone());
+        tasks.spawn(async move {
+            recording.await;
+            "recorder"
+        });
+        let fresh = keep_fresh(tenants.clone(), config.clone(), input_tx.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            fresh.await;
+            "tenants"
+        });
+        let owned = self.owned.subscribe();
+        let bringing =
+            inbox::bring(self.deps.clone(), config, tenants, owned, input_tx, shutdown.clone());
+        tasks.spawn(async move {
+            bringing.await;
+            "inbox"
+        });
+        let mut channels = Channels { log, inputs, writes, acks };
+        let result = self.work(&mut channels, &mut tasks, &shutdown).await;
+        self.drain(&mut channels).await;
+        drop(channels);
+        self.join(tasks).await;
+        result
+    }
+
+    /// The loop: one input, then everything that the engine wants for it.
+    async fn work(
+        &mut self,
+        channels: &mut Channels,
+        tasks: &mut JoinSet<&'static str>,
+        shutdown: &Shutdown,
+    ) -> Result<(), WorkerError> {
+        loop {
+            self.carry_out(channels);
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                Some(ended) = tasks.join_next() => {
+                    if shutdown.is_cancelled() { return Ok(()) }
+                    return Err(WorkerError::TaskEnded(ended.unwrap_or("that panicked")));
+                }
+                Some(item) = channels.log.recv(), if self.engine.intake_open() => self.take_log(item),
+                () = self.step(&mut channels.inputs) => {}
+                place = channels.writes.reserve(), if !self.writes_waiting.is_empty() => {
+                    if let (Ok(place), Some(write)) = (place, self.writes_waiting.pop_front()) {
+                        place.send(write);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for one thing other than the log and takes it. Cancel safe: nothing is taken before it is handled.
+    async fn step(&mut self, inputs: &mut mpsc::Receiver<Input>) {
+        let wake = self.wake_time();
+        let clock = self.deps.clock.clone();
+        let timer = async move {
+            match wake {
+                Some(at) => clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(ended) = self.attempts_running.join_next(), if !self.attempts_running.is_empty() => {
+                self.take_attempt(ended);
+                // Outcomes come in bursts: take what is there before effects are carried out.
+                while let Some(ended) = self.attempts_running.try_join_next() {
+                    self.take_attempt(ended);
+                }
+            }
+            Some(input) = inputs.recv() => self.take_input(input),
+            Some(ended) = self.looks_running.join_next(), if !self.looks_running.is_empty() => {
+                match ended {
+                    Ok(input) => self.take_input(input),
+                    Err(error) => tracing::error!(%error, "a look into the store ended badly: a bug"),
+                }
+            }
+            () = timer => self.take_time(),
+        }
+    }
+
+    fn wake_time(&self) -> Option<Timestamp> {
+        match (self.engine.poll_timeout(), self.acks_due) {
+            (Some(engine), Some(acks)) => Some(engine.min(acks)),
+            (engine, acks) => engine.or(acks),
+        }
+    }
+
+    fn take_time(&mut self) {
+        let now = self.deps.clock.now();
+        self.engine.handle_timeout(now);
+    }
+
+    /// Carries out the engine's effects, and hands over what waits for a place.
+    fn carry_out(&mut self, channels: &mut Channels) {
+        while let Some(effect) = self.engine.poll_effect() {
+            self.carry_out_one(effect);
+        }
+        while let Some(write) = self.writes_waiting.pop_front() {
+            if let Err(
+                mpsc::error::TrySendError::Full(write) | mpsc::error::TrySendError::Closed(write),
+            ) = channels.writes.try_send(write)
+            {
+                self.writes_waiting.push_front(write);
+                break;
+            }
+        }
+        while self.looks_running.len() < LOOKS_MAX
+            && let Some(look) = self.looks_waiting.pop_front()
+        {
+            self.looks_running.spawn(self.looks.clone().look(look));
+        }
+        if self.acks_due.is_some_and(|due| due <= self.deps.clock.now()) {
+            self.send_acks(&channels.acks);
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) {
+        let views = &self.views;
+        let tenant_of = |uid: EndpointUid| {
+            views.values().find(|view| view.endpoints.contains_key(&uid)).map(|v| v.tenant.clone())
+        };
+        match Look::from_effect(effect, tenant_of) {
+            Ok(look) => self.looks_waiting.extend(look),
+            Err(Effect::Attempt(start)) => {
+                let token = start.token;
+                let Some(target) = self.targets.get(&start.endpoint).cloned() else {
+                    // The endpoint was deleted between the decision and the request.
+                    return self.engine.handle_abandoned(token);
+                };
+                let attempts = self.attempts.clone();
+                self.attempts_running
+                    .spawn(async move { (token, attempts.make(start, target).await) });
+            }
+            Err(Effect::Write(write)) => self.writes_waiting.push_back(write),
+            Err(Effect::Ack { shard, epoch, upto }) => {
+                self.acks_waiting.insert(shard, (epoch, upto));
+                if self.acks_due.is_none() {
+                    self.acks_due = Some(self.deps.clock.now() + ACK_INTERVAL);
+                }
+            }
+            Err(
+                Effect::ReadBacklog { .. }
+                | Effect::Load { .. }
+                | Effect::Scan { .. }
+                | Effect::SetState { .. },
+            ) => {}
+        }
+    }
+
+    fn send_acks(&mut self, acks: &mpsc::Sender<Acks>) {
+        match acks.try_reserve() {
+            Ok(place) => {
+                place.send(std::mem::take(&mut self.acks_waiting));
+                self.acks_due = None;
+            }
+            // The log is slow with the last ones; the newest positions go with the next try.
+            Err(_) => self.acks_due = Some(self.deps.clock.now() + ACK_INTERVAL),
+        }
+    }
+
+    /// Waits for the tasks: the reader saves the last positions. A store that does not answer is not waited for.
+    async fn join(&self, mut tasks: JoinSet<&'static str>) {
+        let all = async { while tasks.join_next().await.is_some() {} };
+        tokio::select! {
+            () = all => {}
+            () = self.deps.clock.sleep(LAST_WORDS) => {
+                tracing::warn!("the store or the log did not answer in time at the end; what was not saved is looked up after the start");
+            }
+        }
+    }
+
+    /// The shards that this worker owns, as they change: it is ready when it has been given any.
+    #[must_use]
+    pub fn owned(&self) -> watch::Receiver<BTreeSet<Shard>> {
+        self.owned.subscribe()
+    }
+
+    /// Stops starting, lets what is in flight finish until the deadline, then saves positions.
+    async fn drain(&mut self, channels: &mut Channels) {
+        self.engine.stop();
+        let deadline = self.deps.clock.now() + self.config.drain;
+        let clock = self.deps.clock.clone();
+        loop {
+            self.carry_out(channels);
+            let busy = self.engine.in_flight() > 0 || self.engine.writes_pending() > 0;
+            if !busy || self.deps.clock.now() >= deadline {
+                break;
+            }
+            tokio::select! {
+                () = clock.sleep_until(deadline) => {}
+                () = self.step(&mut channels.inputs) => {}
+                place = channels.writes.reserve(), if !self.writes_waiting.is_empty() => {
+                    if let (Ok(place), Some(write)) = (place, self.writes_waiting.pop_front()) {
+                        place.send(write);
+                    }
+                }
+            }
+        }
+        if self.engine.in_flight() > 0 {
+            tracing::warn!(
+                in_flight = self.engine.in_flight(),
+                "requests were still in flight at the drain deadline; they are looked up and, where no success is recorded, sent again after the start",
+            );
+        }
+        let acks = std::mem::take(&mut self.acks_waiting);
+        if !acks.is_empty() {
+            // A reader that has gone has nothing to lose: what is not acked is read again.
+            let _ = channels.acks.send(acks).await;
+        }
+    }
+
+    fn jitter(&self) -> Jitter {
+        Jitter(self.deps.rng.next_u64())
+    }
+
+    /// Whether a command is new; a repeat of one that is being done is not.
+    fn is_new(&mut self, id: CommandId) -> bool {
+        let (seen, order) = &mut self.commands_seen;
+        if !seen.insert(id) {
+            return false;
+        }
+        order.push_back(id);
+        if order.len() > COMMANDS_REMEMBERED
+            && let Some(oldest) = order.pop_front()
+        {
+            seen.remove(&oldest);
+        }
+        true
+    }
+}

@@ -1,0 +1,130 @@
+//! From what the loop hears to the engine's inputs.
+
+use std::sync::Arc;
+
+use delivery::{AttemptReport, AttemptToken};
+use domain::{CommandKind, EndpointUid};
+use tokio::task::JoinError;
+
+use super::{Input, Worker};
+use crate::reader::FromLog;
+use crate::tenants::TenantView;
+
+impl Worker {
+    pub(super) fn take_log(&mut self, item: FromLog) {
+        let now = self.deps.clock.now();
+        match item {
+            FromLog::Assigned { shard, epoch, acked, head, lanes, views } => {
+                views.iter().for_each(|view| self.apply_view(view));
+                tracing::info!(
+                    shard = shard.0,
+                    epoch = epoch.0,
+                    lanes = lanes.len(),
+                    "took a shard over"
+                );
+                self.engine.assign(shard, epoch, acked, head, lanes, now);
+                self.owned.send_modify(|owned| {
+                    owned.insert(shard);
+                });
+            }
+            FromLog::Records { records, views } => {
+                views.iter().for_each(|view| self.apply_view(view));
+                for record in records {
+                    let matched = record.matched.as_ref().map(|(e, uids)| (e, uids.as_slice()));
+                    self.engine.handle_record(record.at, record.bytes, matched, now);
+                }
+            }
+            FromLog::Revoked(shard) => {
+                tracing::info!(shard = shard.0, "gave a shard up");
+                self.engine.revoke(shard);
+                self.acks_waiting.remove(&shard);
+                self.owned.send_modify(|owned| {
+                    owned.remove(&shard);
+                });
+            }
+        }
+    }
+
+    pub(super) fn take_attempt(&mut self, ended: Result<(AttemptToken, AttemptReport), JoinError>) {
+        match ended {
+            Ok((token, report)) => {
+                let (now, jitter) = (self.deps.clock.now(), self.jitter());
+                self.engine.handle_outcome(token, report, jitter, now);
+            }
+            // The delivery keeps its place and is sent again after a restart.
+            Err(error) => tracing::error!(%error, "an attempt ended badly: a bug"),
+        }
+    }
+
+    pub(super) fn take_input(&mut self, input: Input) {
+        let now = self.deps.clock.now();
+        match input {
+            Input::Written(tokens) => {
+                tokens.into_iter().for_each(|token| self.engine.handle_written(token, now));
+            }
+            Input::Page(lane, page) => {
+                self.engine.handle_page(lane, page.rows, page.next_due, now);
+            }
+            Input::Loaded(token, loaded) => self.engine.handle_loaded(token, loaded, now),
+            Input::Scanned(lane, matched, next) => {
+                self.engine.handle_scan(lane, matched, next, now);
+            }
+            Input::StateSet(uid, revision, view) => {
+                self.engine.handle_state_set(uid, revision);
+                // Somebody else changed the state first: what the store says now holds, whatever was seen before.
+                if let Some(view) = view {
+                    self.replace_view(&view);
+                }
+            }
+            Input::Tenant(view) => self.apply_view(&view),
+            Input::Commands(commands) => {
+                for command in commands {
+                    if self.is_new(command.id) {
+                        tracing::debug!(endpoint = %command.endpoint, kind = name(&command.kind), "a command");
+                        self.engine.handle_command(command, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Configures the engine by a tenant's view, unless it has seen this one or a newer one.
+    pub(super) fn apply_view(&mut self, view: &Arc<TenantView>) {
+        let known = self.views.get(&view.tenant);
+        if known.is_some_and(|known| known.revision >= view.revision) {
+            return;
+        }
+        self.replace_view(view);
+    }
+
+    fn replace_view(&mut self, view: &Arc<TenantView>) {
+        let now = self.deps.clock.now();
+        let known = self.views.get(&view.tenant);
+        let gone: Vec<EndpointUid> = known
+            .map(|known| known.endpoints.keys().copied().collect::<Vec<_>>())
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|uid| !view.endpoints.contains_key(uid))
+            .collect();
+        for uid in gone {
+            self.targets.remove(&uid);
+            self.engine.remove(uid);
+        }
+        for (uid, (spec, target)) in &view.endpoints {
+            self.targets.insert(*uid, target.clone());
+            self.engine.configure(spec.clone(), now);
+        }
+        self.views.insert(view.tenant.clone(), view.clone());
+    }
+}
+
+fn name(kind: &CommandKind) -> &'static str {
+    match kind {
+        CommandKind::Redrive { .. } => "redrive",
+        CommandKind::Resend { .. } => "resend",
+        CommandKind::Test { .. } => "test",
+        CommandKind::Resume { .. } => "resume",
+        CommandKind::Cancel { .. } => "cancel",
+        CommandKind::Probe => "probe",
+    }
+}
