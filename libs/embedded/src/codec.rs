@@ -1,0 +1,227 @@
+//! How rows are written as bytes: a format byte, then fields in a fixed order. Numbers are LEB128, texts and bytes carry their length.
+//!
+//! A format byte is never reused: a changed layout gets the next number, and the decoder knows both.
+
+mod config;
+mod delivery;
+mod event;
+mod fact;
+mod record;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::{TenantId, Timestamp};
+
+pub(crate) use config::{
+    decode_endpoint, decode_subscription, encode_endpoint, encode_subscription,
+};
+pub(crate) use delivery::{
+    decode_backlog, decode_command, decode_dead_letter, decode_lane, encode_backlog,
+    encode_command, encode_dead_letter, encode_lane,
+};
+pub(crate) use event::{decode_event, encode_event};
+pub(crate) use fact::{decode_fact_kind, encode_fact_kind, reason_code};
+pub(crate) use record::{decode_head, encode_head};
+
+/// A stored value that is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a stored {0} does not decode")]
+pub(crate) struct Damaged(pub(crate) &'static str);
+
+/// Writes fields.
+pub(crate) struct Out(Vec<u8>);
+
+impl Out {
+    pub(crate) fn new(format: u8, capacity: usize) -> Self {
+        let mut bytes = Vec::with_capacity(capacity + 1);
+        bytes.push(format);
+        Self(bytes)
+    }
+
+    pub(crate) fn end(self) -> Vec<u8> {
+        self.0
+    }
+
+    pub(crate) fn byte(&mut self, byte: u8) -> &mut Self {
+        self.0.push(byte);
+        self
+    }
+
+    pub(crate) fn uint(&mut self, mut number: u64) -> &mut Self {
+        while number >= 0x80 {
+            self.0.push((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number as u8);
+        self
+    }
+
+    /// Zigzag, so that small negative numbers are short too.
+    pub(crate) fn int(&mut self, number: i64) -> &mut Self {
+        self.uint(((number << 1) ^ (number >> 63)).cast_unsigned())
+    }
+
+    pub(crate) fn fixed(&mut self, bytes: &[u8; 16]) -> &mut Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.uint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    pub(crate) fn time(&mut self, time: Timestamp) -> &mut Self {
+        self.int(time.as_millis())
+    }
+
+    pub(crate) fn duration(&mut self, duration: Duration) -> &mut Self {
+        self.uint(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn option<T>(
+        &mut self,
+        value: Option<T>,
+        put: impl FnOnce(&mut Self, T),
+    ) -> &mut Self {
+        match value {
+            None => self.byte(0),
+            Some(value) => {
+                self.byte(1);
+                put(self, value);
+                self
+            }
+        }
+    }
+
+    pub(crate) fn list<T>(
+        &mut self,
+        items: impl ExactSizeIterator<Item = T>,
+        mut put: impl FnMut(&mut Self, T),
+    ) -> &mut Self {
+        self.uint(items.len() as u64);
+        for item in items {
+            put(self, item);
+        }
+        self
+    }
+}
+
+/// Reads fields.
+pub(crate) struct In<'a> {
+    rest: &'a [u8],
+    what: &'static str,
+}
+
+pub(crate) type Read<T> = Result<T, Damaged>;
+
+impl<'a> In<'a> {
+    /// Checks the format byte.
+    pub(crate) fn new(bytes: &'a [u8], format: u8, what: &'static str) -> Read<Self> {
+        match bytes.split_first() {
+            Some((first, rest)) if *first == format => Ok(Self { rest, what }),
+            _ => Err(Damaged(what)),
+        }
+    }
+
+    pub(crate) fn damaged(&self) -> Damaged {
+        Damaged(self.what)
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(self) -> Read<()> {
+        if self.rest.is_empty() { Ok(()) } else { Err(self.damaged()) }
+    }
+
+    fn take(&mut self, count: usize) -> Read<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Damaged(self.what))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    pub(crate) fn byte(&mut self) -> Read<u8> {
+        let (first, rest) = self.rest.split_first().ok_or(Damaged(self.what))?;
+        self.rest = rest;
+        Ok(*first)
+    }
+
+    pub(crate) fn uint(&mut self) -> Read<u64> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(self.damaged())
+    }
+
+    pub(crate) fn small<T: TryFrom<u64>>(&mut self) -> Read<T> {
+        T::try_from(self.uint()?).map_err(|_| self.damaged())
+    }
+
+    pub(crate) fn int(&mut self) -> Read<i64> {
+        let number = self.uint()?;
+        Ok((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))
+    }
+
+    pub(crate) fn fixed(&mut self) -> Read<[u8; 16]> {
+        let taken = self.take(16)?;
+        taken.try_into().map_err(|_| self.damaged())
+    }
+
+    pub(crate) fn bytes(&mut self) -> Read<&'a [u8]> {
+        let count = self.small()?;
+        self.take(count)
+    }
+
+    pub(crate) fn owned(&mut self) -> Read<Bytes> {
+        self.bytes().map(Bytes::copy_from_slice)
+    }
+
+    pub(crate) fn text(&mut self) -> Read<&'a str> {
+        let bytes = self.bytes()?;
+        std::str::from_utf8(bytes).map_err(|_| self.damaged())
+    }
+
+    pub(crate) fn string(&mut self) -> Read<String> {
+        self.text().map(str::to_owned)
+    }
+
+    pub(crate) fn time(&mut self) -> Read<Timestamp> {
+        self.int().map(Timestamp::from_millis)
+    }
+
+    pub(crate) fn duration(&mut self) -> Read<Duration> {
+        self.uint().map(Duration::from_nanos)
+    }
+
+    pub(crate) fn option<T>(&mut self, get: impl FnOnce(&mut Self) -> Read<T>) -> Read<Option<T>> {
+        match self.byte()? {
+            0 => Ok(None),
+            1 => get(self).map(Some),
+            _ => Err(self.damaged()),
+        }
+    }
+
+    pub(crate) fn list<T>(&mut self, mut get: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+        let count: usize = self.small()?;
+        // Every item is at least a byte long: a damaged count cannot ask for more memory than the row has bytes.
+        if count > self.rest.len() {
+            return Err(self.damaged());
+        }
+        (0..count).map(|_| get(self)).collect()
+    }
+
+    pub(crate) fn tenant(&mut self) -> Read<TenantId> {
+        let text = self.text()?;
+        TenantId::parse(text).map_err(|_| self.damaged())
+    }
+}

@@ -1,0 +1,102 @@
+//! The stores on `store.db`: one type for every store port.
+//!
+//! Rows are found through their keys and the indexes below, and through nothing else; a test asks SQLite for the plan of every statement.
+//! Expired rows are hidden by predicates at once, as a TTL does it in a cluster, and removed by [`Store::expire`] later.
+
+mod backlog;
+mod config;
+mod config_write;
+mod dead_letters;
+mod events;
+mod expiry;
+mod idempotency;
+mod inbox;
+mod lanes;
+
+use std::sync::Arc;
+
+use domain::Timestamp;
+use ports::Clock;
+use rusqlite::Connection;
+
+use crate::error::Fault;
+use crate::file::Kind;
+use crate::readers::Readers;
+use crate::writer::{Cost, State, Writer};
+
+/// `store.db`: rows of a few hundred bytes and bodies up to 256 KiB.
+pub(crate) const KIND: Kind = Kind {
+    name: "store.db",
+    application_id: 0x5052_5354,
+    format: 1,
+    page_size: 8_192,
+    schema: include_str!("store/schema.sql"),
+};
+
+/// Every store port on one SQLite file.
+pub struct Store {
+    writer: Writer<StoreState>,
+    readers: Readers,
+    clock: Arc<dyn Clock>,
+}
+
+/// What the store's writer thread owns.
+pub(crate) struct StoreState {
+    conn: Connection,
+}
+
+impl StoreState {
+    pub(crate) fn new(conn: Connection) -> Self {
+        Self { conn }
+    }
+}
+
+impl State for StoreState {
+    fn conn(&self) -> &Connection {
+        &self.conn
+    }
+}
+
+impl Store {
+    pub(crate) fn new(writer: Writer<StoreState>, readers: Readers, clock: Arc<dyn Clock>) -> Self {
+        Self { writer, readers, clock }
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        cost: Cost,
+        run: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> ports::Result<T> {
+        self.writer.write(cost, |state| run(&state.conn)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> ports::Result<T> {
+        self.readers.read(run).await
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.readers.stop().await;
+        self.writer.stop().await;
+    }
+
+    pub(crate) async fn quick_check(&self) -> ports::Result<Option<String>> {
+        self.readers.read(crate::file::quick_check).await
+    }
+}
+
+/// A column that is not what its table holds.
+fn odd(what: &'static str) -> Fault {
+    crate::codec::Damaged(what).into()
+}
+
+/// A limit as SQLite takes it.
+fn sql_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
