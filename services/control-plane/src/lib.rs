@@ -9,6 +9,8 @@
 
 mod api;
 mod app;
+pub mod rest;
+pub mod server;
 
 pub use api::build;
 pub use app::{Config, Deps, ensure_default_tenant};

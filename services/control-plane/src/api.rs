@@ -1,0 +1,50 @@
+//! The gRPC services: protobuf in, a call of [`App`], protobuf out. Handlers are three lines; what a field means is in the module of its resource.
+
+mod attempt;
+mod dead_letter;
+mod dead_letter_service;
+mod delivery;
+mod delivery_service;
+mod endpoint;
+mod endpoint_mask;
+mod endpoint_service;
+mod event;
+mod event_service;
+mod policy;
+mod publish;
+mod request;
+mod secret;
+mod status;
+mod subscription;
+mod subscription_service;
+mod time;
+
+use std::sync::Arc;
+
+use tonic::service::Routes;
+use wire::api::v1::dead_letter_service_server::DeadLetterServiceServer;
+use wire::api::v1::delivery_service_server::DeliveryServiceServer;
+use wire::api::v1::endpoint_service_server::EndpointServiceServer;
+use wire::api::v1::event_service_server::EventServiceServer;
+use wire::api::v1::subscription_service_server::SubscriptionServiceServer;
+
+use crate::app::{App, Config, Deps};
+use crate::rest::REQUEST_BYTES_MAX;
+
+/// Builds the services of the API over the ports.
+///
+/// The answer goes to [`crate::server::Server::new`], which adds health, reflection and REST.
+#[must_use]
+pub fn build(config: Config, deps: Deps) -> Routes {
+    let app = Arc::new(App::new(config, deps));
+    let endpoints = endpoint_service::Endpoints(Arc::clone(&app));
+    let subscriptions = subscription_service::Subscriptions(Arc::clone(&app));
+    let events = event_service::Events(Arc::clone(&app));
+    let deliveries = delivery_service::Deliveries(Arc::clone(&app));
+    let dead_letters = dead_letter_service::DeadLetters(app);
+    Routes::new(EndpointServiceServer::new(endpoints))
+        .add_service(SubscriptionServiceServer::new(subscriptions))
+        .add_service(EventServiceServer::new(events).max_decoding_message_size(REQUEST_BYTES_MAX))
+        .add_service(DeliveryServiceServer::new(deliveries))
+        .add_service(DeadLetterServiceServer::new(dead_letters))
+}

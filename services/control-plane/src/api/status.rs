@@ -1,0 +1,126 @@
+//! What an error is on the wire: the one place that knows. Reasons are append-only.
+
+use std::time::Duration;
+
+use ports::{ErrorKind, KeyError};
+use tonic::{Code, Status};
+use wire::rpc;
+use wire::status::Details;
+
+use crate::app::{Error, PublishFailure, Violation};
+
+/// After which callers try again when a dependency was away.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+/// After which callers try again when there was no room.
+const RETRY_LATER: Duration = Duration::from_secs(60);
+/// What callers see of our own bugs; the rest is in the log.
+const BUG_TEXT: &str = "internal error: it is in the server's log";
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Invalid(violations) => fields(Details::reason("INVALID_FIELD"), violations)
+                .status(Code::InvalidArgument, message),
+            Error::NotFound(_) => Details::reason("NOT_FOUND").status(Code::NotFound, message),
+            Error::AlreadyExists(_) => {
+                Details::reason("ALREADY_EXISTS").status(Code::AlreadyExists, message)
+            }
+            Error::EtagMismatch(_) => {
+                Details::reason("ETAG_MISMATCH").status(Code::Aborted, message)
+            }
+            Error::Contended(_) => Details::reason("CONTENDED")
+                .with_retry_after(RETRY_SOON)
+                .status(Code::Aborted, message),
+            Error::RequestIdReused => Details::reason("REQUEST_ID_REUSED")
+                .with_field("request_id", message.clone())
+                .status(Code::InvalidArgument, message),
+            Error::IdempotencyKeyReused { field, key } => Details::reason("IDEMPOTENCY_KEY_REUSED")
+                .with_metadata("key", key)
+                .with_field(field, message.clone())
+                .status(Code::AlreadyExists, message),
+            Error::EndpointDisabled { .. } => {
+                Details::reason("ENDPOINT_DISABLED").status(Code::FailedPrecondition, message)
+            }
+            Error::TooManySecrets(_) => {
+                Details::reason("TOO_MANY_SECRETS").status(Code::FailedPrecondition, message)
+            }
+            Error::QuotaExceeded { .. } => Details::reason("QUOTA_EXCEEDED")
+                .with_retry_after(RETRY_LATER)
+                .status(Code::ResourceExhausted, message),
+            Error::NotPending { .. } => {
+                Details::reason("DELIVERY_NOT_PENDING").status(Code::FailedPrecondition, message)
+            }
+            Error::RedriveInProgress(_) => {
+                Details::reason("REDRIVE_IN_PROGRESS").status(Code::Aborted, message)
+            }
+            Error::Port(error) => of_port(&error),
+            Error::Key(error) => of_key(&error),
+        }
+    }
+}
+
+impl From<Violation> for Status {
+    fn from(violation: Violation) -> Self {
+        Error::from(violation).into()
+    }
+}
+
+fn fields(details: Details, violations: Vec<Violation>) -> Details {
+    violations.into_iter().fold(details, |details, violation| {
+        details.with_field(violation.field, violation.description)
+    })
+}
+
+fn of_port(error: &ports::Error) -> Status {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    match error.kind() {
+        ErrorKind::Bug | ErrorKind::Corrupt => {
+            tracing::error!(%error, source, "a call failed by a fault of ours");
+        }
+        ErrorKind::Unavailable
+        | ErrorKind::Unknown
+        | ErrorKind::Fenced
+        | ErrorKind::TooLarge
+        | ErrorKind::Full => tracing::warn!(%error, source, "a dependency failed a call"),
+    }
+    let (code, details, message) = of_kind(error.kind(), error.to_string());
+    details.status(code, message)
+}
+
+/// What a port's error is on the wire.
+fn of_kind(kind: ErrorKind, message: String) -> (Code, Details, String) {
+    let unavailable = |reason: &str| Details::reason(reason).with_retry_after(RETRY_SOON);
+    match kind {
+        ErrorKind::Unavailable => (Code::Unavailable, unavailable("UNAVAILABLE"), message),
+        ErrorKind::Unknown => {
+            let message = format!("{message}; it may have happened: repeat the same call");
+            (Code::Unavailable, unavailable("OUTCOME_UNKNOWN"), message)
+        }
+        ErrorKind::Fenced => (Code::Unavailable, unavailable("FENCED"), message),
+        ErrorKind::TooLarge => (Code::InvalidArgument, Details::reason("TOO_LARGE"), message),
+        ErrorKind::Full => {
+            let details = Details::reason("STORAGE_FULL").with_retry_after(RETRY_LATER);
+            (Code::ResourceExhausted, details, message)
+        }
+        ErrorKind::Corrupt => (Code::DataLoss, Details::reason("DATA_CORRUPT"), message),
+        ErrorKind::Bug => (Code::Internal, Details::reason("INTERNAL"), BUG_TEXT.to_owned()),
+    }
+}
+
+fn of_key(error: &KeyError) -> Status {
+    tracing::error!(%error, "a secret could not be sealed or opened");
+    match error {
+        KeyError::MissingKey(_) => Details::reason("KEY_UNAVAILABLE")
+            .with_retry_after(RETRY_LATER)
+            .status(Code::Unavailable, "the key that seals secrets is not available"),
+        KeyError::Damaged => Details::reason("SECRET_DAMAGED")
+            .status(Code::DataLoss, "the stored secret cannot be opened: rotate it"),
+    }
+}
+
+/// What the failure of one event of a batch is on the wire.
+pub(crate) fn of_failure(failure: PublishFailure) -> rpc::Status {
+    let (code, details, message) = of_kind(failure.kind, failure.message);
+    details.to_rpc(code, message)
+}

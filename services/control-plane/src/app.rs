@@ -1,0 +1,71 @@
+//! What the API does, in the domain's words: no protobuf, no HTTP.
+//!
+//! One file a group of verbs. Everything takes parsed input and gives domain values or an [`Error`]; bad input changes nothing.
+
+mod commands;
+mod dead_letters;
+mod deliveries;
+mod delivery_list;
+mod deps;
+mod endpoint_draft;
+mod endpoint_health;
+mod endpoint_state;
+mod endpoint_test;
+mod endpoints;
+mod error;
+mod event_list;
+mod events;
+mod names;
+mod page;
+mod publish;
+mod request_id;
+mod resend;
+mod secrets;
+mod seed;
+mod subscriptions;
+mod tenants;
+
+pub use deps::{Config, Deps};
+pub use tenants::ensure_default_tenant;
+
+pub(crate) use dead_letters::{DeadLetterQuery, DeadLetterView, RedriveTarget};
+pub(crate) use deliveries::{AttemptView, DeliveryView};
+pub(crate) use endpoint_draft::EndpointDraft;
+pub(crate) use endpoint_health::Health;
+pub(crate) use endpoint_state::{StateVerb, disable_text};
+pub(crate) use endpoints::{
+    CreateEndpoint, CreatedEndpoint, EndpointView, etag_of, name_of as name_of_endpoint,
+};
+pub(crate) use error::{Error, Faults, Violation};
+pub(crate) use event_list::TimeRange;
+pub(crate) use names::tenant as parse_tenant;
+pub(crate) use names::{
+    DeadLetterName, DeliveryName, EndpointName, EndpointScope, EventName, SubscriptionName,
+};
+pub(crate) use page::{Page, PageRequest};
+pub(crate) use publish::{Publish, PublishDraft, PublishFailure, Published};
+pub(crate) use request_id::RequestId;
+pub(crate) use secrets::{Issued, RotateSecret};
+pub(crate) use seed::Seed;
+pub(crate) use subscriptions::{
+    CreateSubscription, SubscriptionDraft, SubscriptionView, name_of as name_of_subscription,
+};
+
+/// The application: configuration, ports, and the little that is remembered between calls.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) deps: Deps,
+    pub(crate) revisions: tenants::Revisions,
+    pub(crate) loaded: tenants::LoadedTenants,
+}
+
+impl App {
+    pub(crate) fn new(config: Config, deps: Deps) -> Self {
+        Self {
+            config,
+            deps,
+            revisions: tenants::Revisions::default(),
+            loaded: tenants::LoadedTenants::default(),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Commands to the owners of shards: rows of the inbox, and a hint that they are there.
+
+use std::collections::BTreeSet;
+
+use domain::{
+    Command, CommandId, CommandKind, EndpointUid, EventRef, Shard, TenantId, Timestamp,
+    shard_of_key,
+};
+use ports::Hint;
+
+use super::{App, Error, Seed};
+
+/// One command, before its shard is known by name.
+pub(crate) struct Order {
+    pub(crate) id: CommandId,
+    pub(crate) shard: Shard,
+    pub(crate) time: Timestamp,
+    pub(crate) endpoint: EndpointUid,
+    pub(crate) kind: CommandKind,
+}
+
+impl App {
+    /// The shard whose owner delivers an event of this place to this endpoint.
+    pub(crate) fn shard_for(&self, event: &EventRef, endpoint: EndpointUid) -> Shard {
+        if event.at.is_in_log() {
+            return event.at.shard;
+        }
+        shard_of_key(endpoint.as_bytes(), self.deps.log.shards())
+    }
+
+    /// Sends commands, then hints. Sending the same ones again changes nothing (IN-1).
+    pub(crate) async fn send(&self, tenant: &TenantId, orders: Vec<Order>) -> Result<(), Error> {
+        let commands: Vec<Command> = orders
+            .into_iter()
+            .map(|order| Command {
+                id: order.id,
+                shard: order.shard,
+                time: order.time,
+                tenant: tenant.clone(),
+                endpoint: order.endpoint,
+                kind: order.kind,
+            })
+            .collect();
+        self.deps.inbox.send(&commands).await?;
+        let shards: BTreeSet<Shard> = commands.iter().map(|command| command.shard).collect();
+        for shard in shards {
+            if let Err(error) = self.deps.feed.hint(Hint::Inbox(shard)).await {
+                tracing::warn!(shard = shard.0, %error, "hint of a command was not sent");
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one command to every shard: the endpoint has a lane wherever its events lie.
+    pub(crate) async fn send_to_all_shards(
+        &self,
+        tenant: &TenantId,
+        endpoint: EndpointUid,
+        kind: &CommandKind,
+    ) -> Result<(), Error> {
+        let seed = Seed::new(&*self.deps.clock, &*self.deps.rng);
+        let orders = (0..self.deps.log.shards())
+            .map(|shard| Order {
+                id: seed.command(&shard.to_string()),
+                shard: Shard(shard),
+                time: seed.time(),
+                endpoint,
+                kind: kind.clone(),
+            })
+            .collect();
+        self.send(tenant, orders).await
+    }
+}
