@@ -20,9 +20,7 @@ impl SystemClock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the adapter of the `Clock` port")]
     pub fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-        }
+        Self { origin: Instant::now() }
     }
 }
 
@@ -37,9 +35,7 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the adapter of the `Clock` port")]
     fn now(&self) -> Timestamp {
         // A clock set before 1970 reads as 1970: nothing is due, and nothing panics.
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 

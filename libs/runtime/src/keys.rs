@@ -9,8 +9,10 @@ use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use chacha20poly1305::aead::{Aead as _, Payload};
-use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use ports::{KeyError, KeyProvider};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 #[cfg(test)]
@@ -75,6 +77,7 @@ pub struct LocalKeys {
 
 struct Key {
     id: String,
+    bytes: Zeroizing<Vec<u8>>,
     cipher: XChaCha20Poly1305,
 }
 
@@ -91,14 +94,8 @@ impl LocalKeys {
     /// # Errors
     /// [`KeyFileError::Exists`] when there is one: a key is never overwritten.
     pub fn create(path: &Path) -> Result<Self, KeyFileError> {
-        let io = |source| KeyFileError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        if let Some(parent) = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
+        let io = |source| KeyFileError::Io { path: path.to_owned(), source };
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(io)?;
         }
         let mut id = [0_u8; KEY_ID_BYTES];
@@ -133,17 +130,11 @@ impl LocalKeys {
         let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
         // Group read is what Kubernetes gives mounted secrets under an fsGroup.
         if mode & 0o027 != 0 {
-            return Err(KeyFileError::Exposed {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
         }
         let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
-        let malformed = |line, problem| KeyFileError::Malformed {
-            path: path.to_owned(),
-            line,
-            problem,
-        };
+        let malformed =
+            |line, problem| KeyFileError::Malformed { path: path.to_owned(), line, problem };
         let mut keys = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -156,37 +147,38 @@ impl LocalKeys {
         }
         Ok(Self { keys })
     }
+
+    /// Derives a key for another purpose from the first one: the same for every process with this file, and as secret.
+    ///
+    /// Shape: HMAC-SHA256 over the purpose.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let key = self.keys.first().expect("a key file has at least one key");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key.bytes).expect("HMAC takes any key");
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
 }
 
 impl Key {
     fn parse(line: &str) -> Result<Self, &'static str> {
         let (id, encoded) = line.split_once(':').ok_or("there is no `:`")?;
         let plain = (1..=KEY_ID_CHARS_MAX).contains(&id.len())
-            && id
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if !plain {
             return Err("the id is not 1 to 64 letters, digits, - or _");
         }
-        let key = STANDARD
-            .decode(encoded)
-            .map_err(|_| "the key is not base64")?;
+        let key = STANDARD.decode(encoded).map_err(|_| "the key is not base64")?;
         let key = Zeroizing::new(key);
         let cipher = XChaCha20Poly1305::new_from_slice(&key)
             .map_err(|_| "the key does not have 32 bytes")?;
-        Ok(Self {
-            id: id.to_owned(),
-            cipher,
-        })
+        Ok(Self { id: id.to_owned(), bytes: key, cipher })
     }
 
     fn seal(&self, plain: &[u8], context: &str) -> Option<Bytes> {
         let mut nonce = [0_u8; NONCE_BYTES];
         getrandom::fill(&mut nonce).ok()?;
-        let payload = Payload {
-            msg: plain,
-            aad: context.as_bytes(),
-        };
+        let payload = Payload { msg: plain, aad: context.as_bytes() };
         let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload).ok()?;
         let mut out = Vec::with_capacity(2 + self.id.len() + NONCE_BYTES + sealed.len());
         out.push(FORMAT);
@@ -213,13 +205,8 @@ impl KeyProvider for LocalKeys {
             .iter()
             .find(|key| key.id == id)
             .ok_or_else(|| KeyError::MissingKey(id.to_owned()))?;
-        let payload = Payload {
-            msg: ciphertext,
-            aad: context.as_bytes(),
-        };
-        key.cipher
-            .decrypt(&XNonce::from(nonce), payload)
-            .map_err(|_| KeyError::Damaged)
+        let payload = Payload { msg: ciphertext, aad: context.as_bytes() };
+        key.cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| KeyError::Damaged)
     }
 }
 
@@ -242,21 +229,15 @@ pub fn write_secret_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
     // A link, not a rename: it fails where there is something already.
     let linked = fs::hard_link(&temporary, path);
     fs::remove_file(&temporary)?;
     linked?;
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     // The name must survive a power cut as well as the content.
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

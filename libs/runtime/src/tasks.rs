@@ -47,11 +47,7 @@ impl TaskGroup {
     /// stop inside the group.
     #[must_use]
     pub fn new(shutdown: Shutdown) -> Self {
-        Self {
-            tasks: JoinSet::new(),
-            names: HashMap::new(),
-            shutdown,
-        }
+        Self { tasks: JoinSet::new(), names: HashMap::new(), shutdown }
     }
 
     /// The token that tasks watch.
@@ -155,10 +151,7 @@ mod tests {
         let mut group = TaskGroup::new(shutdown.clone());
         group.spawn("reader", until(shutdown.clone()));
         group.spawn("sweeper", async { Ok::<_, Infallible>(()) });
-        assert_eq!(
-            group.run(LONG).await,
-            Err(TaskError::EndedEarly("sweeper".into()))
-        );
+        assert_eq!(group.run(LONG).await, Err(TaskError::EndedEarly("sweeper".into())));
         assert!(shutdown.is_cancelled());
     }
 
@@ -176,9 +169,6 @@ mod tests {
         let mut group = TaskGroup::new(shutdown.clone());
         group.spawn("stuck", std::future::pending::<Result<(), Infallible>>());
         shutdown.cancel();
-        assert_eq!(
-            group.run(Duration::ZERO).await,
-            Err(TaskError::Overdue("stuck".into()))
-        );
+        assert_eq!(group.run(Duration::ZERO).await, Err(TaskError::Overdue("stuck".into())));
     }
 }

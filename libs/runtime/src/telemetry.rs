@@ -24,9 +24,7 @@ impl std::str::FromStr for LogFormat {
             "auto" => Ok(Self::Auto),
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            other => Err(format!(
-                "{other:?} is not a log format: use auto, text or json"
-            )),
+            other => Err(format!("{other:?} is not a log format: use auto, text or json")),
         }
     }
 }
@@ -61,9 +59,7 @@ pub fn init(format: LogFormat, filter: &str, colour: bool) -> Result<(), Telemet
         reason: error.to_string(),
     })?;
     let terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
-        .with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr);
     let json = match format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,

@@ -36,10 +36,7 @@ impl Layers {
     /// Starts with nothing but defaults.
     #[must_use]
     pub fn new(keys: &'static [Key]) -> Self {
-        Self {
-            keys,
-            values: BTreeMap::new(),
-        }
+        Self { keys, values: BTreeMap::new() }
     }
 
     /// Adds a TOML file.
@@ -47,13 +44,9 @@ impl Layers {
     /// # Errors
     /// [`ConfigError`] when it cannot be read, or has an unknown key or a value of another kind.
     pub fn file(mut self, path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        let table: Table = text
-            .parse()
-            .map_err(|error| not_toml(path, &text, &error))?;
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let table: Table = text.parse().map_err(|error| not_toml(path, &text, &error))?;
         let origin = path.display().to_string();
         self.table("", table, &origin)?;
         Ok(self)
@@ -110,9 +103,13 @@ impl Layers {
     /// Where the value of a key came from: `built-in defaults` when no layer set it.
     #[must_use]
     pub fn origin(&self, path: &str) -> &str {
-        self.values
-            .get(path)
-            .map_or("built-in defaults", |(_, origin)| origin)
+        self.values.get(path).map_or("built-in defaults", |(_, origin)| origin)
+    }
+
+    /// The value that a layer set, as TOML; `None` when the built-in one holds.
+    #[must_use]
+    pub fn value(&self, path: &str) -> Option<&Value> {
+        self.values.get(path).map(|(value, _)| value)
     }
 
     /// An error about a key's value, for what only the program can check.
@@ -134,21 +131,16 @@ impl Layers {
         for (path, (value, _)) in &self.values {
             insert(&mut root, path, value.clone());
         }
-        root.try_into()
-            .map_err(|error: toml::de::Error| ConfigError::BadValue {
-                key: "a value".to_owned(),
-                origin: "the configuration".to_owned(),
-                problem: format!("does not fit: {}", error.message()),
-            })
+        root.try_into().map_err(|error: toml::de::Error| ConfigError::BadValue {
+            key: "a value".to_owned(),
+            origin: "the configuration".to_owned(),
+            problem: format!("does not fit: {}", error.message()),
+        })
     }
 
     fn table(&mut self, prefix: &str, table: Table, origin: &str) -> Result<(), ConfigError> {
         for (name, value) in table {
-            let path = if prefix.is_empty() {
-                name
-            } else {
-                format!("{prefix}.{name}")
-            };
+            let path = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
             if let Some(found) = self.find(&path) {
                 self.toml_value(found, value, origin)?;
                 continue;
@@ -178,11 +170,7 @@ impl Layers {
             (false, _, _) => Err(bad(
                 found.key,
                 origin,
-                format!(
-                    "is {}: it takes {}",
-                    value.type_str(),
-                    found.key.kind.wanted()
-                ),
+                format!("is {}: it takes {}", value.type_str(), found.key.kind.wanted()),
             )),
         }
     }
@@ -192,13 +180,7 @@ impl Layers {
         if found.by_file {
             return self.secret_file(key, text, origin);
         }
-        let wrong = || {
-            bad(
-                key,
-                origin,
-                format!("is {text:?}: it takes {}", key.kind.wanted()),
-            )
-        };
+        let wrong = || bad(key, origin, format!("is {text:?}: it takes {}", key.kind.wanted()));
         let value = match key.kind {
             Kind::Text | Kind::Secret => Value::String(text.to_owned()),
             Kind::Integer => Value::Integer(text.parse().map_err(|_| wrong())?),
@@ -232,11 +214,7 @@ impl Layers {
     /// Within one layer a key has one value: a secret and its file together are a mistake.
     fn set(&mut self, key: Key, value: Value, origin: &str) -> Result<(), ConfigError> {
         if self.origin(key.path) == origin {
-            return Err(bad(
-                key,
-                origin,
-                "is given twice, by value and by file".to_owned(),
-            ));
+            return Err(bad(key, origin, "is given twice, by value and by file".to_owned()));
         }
         self.values.insert(key.path, (value, origin.to_owned()));
         Ok(())
@@ -245,27 +223,19 @@ impl Layers {
     fn find(&self, path: &str) -> Option<Found> {
         let exact = self.keys.iter().find(|key| key.path == path);
         if let Some(key) = exact {
-            return Some(Found {
-                key: *key,
-                by_file: false,
-            });
+            return Some(Found { key: *key, by_file: false });
         }
         let secret = path.strip_suffix("_file")?;
         self.keys
             .iter()
             .find(|key| key.kind == Kind::Secret && key.path == secret)
-            .map(|key| Found {
-                key: *key,
-                by_file: true,
-            })
+            .map(|key| Found { key: *key, by_file: true })
     }
 
     fn is_section(&self, path: &str) -> bool {
-        self.keys.iter().any(|key| {
-            key.path
-                .strip_prefix(path)
-                .is_some_and(|rest| rest.starts_with('.'))
-        })
+        self.keys
+            .iter()
+            .any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
     }
 
     fn is_typo(&self, path: &str) -> bool {
@@ -287,9 +257,7 @@ impl Layers {
         origin: &str,
         write: fn(&str) -> String,
     ) -> ConfigError {
-        let hint = self
-            .nearest(path)
-            .map(|key| format!(": did you mean {}?", write(key)));
+        let hint = self.nearest(path).map(|key| format!(": did you mean {}?", write(key)));
         ConfigError::UnknownKey {
             key: written.to_owned(),
             origin: origin.to_owned(),
@@ -306,11 +274,7 @@ struct Found {
 }
 
 fn bad(key: Key, origin: &str, problem: String) -> ConfigError {
-    ConfigError::BadValue {
-        key: key.path.to_owned(),
-        origin: origin.to_owned(),
-        problem,
-    }
+    ConfigError::BadValue { key: key.path.to_owned(), origin: origin.to_owned(), problem }
 }
 
 /// Says the line and the problem, not the line's content: it may hold a secret.
@@ -334,9 +298,8 @@ fn insert(table: &mut Table, path: &str, value: Value) {
             table.insert(path.to_owned(), value);
         }
         Some((section, rest)) => {
-            let inner = table
-                .entry(section.to_owned())
-                .or_insert_with(|| Value::Table(Table::new()));
+            let inner =
+                table.entry(section.to_owned()).or_insert_with(|| Value::Table(Table::new()));
             if let Value::Table(inner) = inner {
                 insert(inner, rest, value);
             }

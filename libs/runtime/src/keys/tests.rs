@@ -52,10 +52,7 @@ fn a_key_file_is_for_its_owner_alone_and_never_overwritten() {
     let (_dir, path, _) = keys();
     let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
-    assert!(matches!(
-        LocalKeys::create(&path),
-        Err(KeyFileError::Exists(_))
-    ));
+    assert!(matches!(LocalKeys::create(&path), Err(KeyFileError::Exists(_))));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let error = LocalKeys::load(&path).unwrap_err().to_string();
     assert!(error.contains("chmod 600"), "{error}");
@@ -80,4 +77,13 @@ fn wrong_key_files_are_refused_with_the_line_and_without_its_content() {
         assert!(error.contains(problem), "{error}");
         assert!(!error.contains("c2hvcnQ"), "{error}");
     }
+}
+
+#[test]
+fn derived_keys_depend_on_the_key_and_the_purpose() {
+    let (_one_dir, path, one) = keys();
+    let (_two_dir, _, two) = keys();
+    assert_eq!(one.derive("pages"), LocalKeys::load(&path).unwrap().derive("pages"));
+    assert_ne!(one.derive("pages"), one.derive("other"));
+    assert_ne!(one.derive("pages"), two.derive("pages"));
 }

@@ -81,10 +81,7 @@ fn flags_win_over_environment_over_file_over_defaults() {
     let layers = Layers::new(KEYS)
         .file(&path)
         .unwrap()
-        .environment(
-            vars(&[("POSTRIDER_LISTEN", "env"), ("POSTRIDER_ROLES", "a, b")]),
-            &[],
-        )
+        .environment(vars(&[("POSTRIDER_LISTEN", "env"), ("POSTRIDER_ROLES", "a, b")]), &[])
         .unwrap()
         .flag("listen", Some("flag"), "--listen")
         .unwrap()
@@ -101,14 +98,8 @@ fn flags_win_over_environment_over_file_over_defaults() {
 fn unknown_keys_name_the_nearest_one() {
     let (_dir, path) = file("[delivery]\nin_fligth = 1\n");
     let error = Layers::new(KEYS).file(&path).unwrap_err().to_string();
-    assert!(
-        error.starts_with("unknown key delivery.in_fligth in "),
-        "{error}"
-    );
-    assert!(
-        error.ends_with(": did you mean delivery.in_flight?"),
-        "{error}"
-    );
+    assert!(error.starts_with("unknown key delivery.in_fligth in "), "{error}");
+    assert!(error.ends_with(": did you mean delivery.in_flight?"), "{error}");
     let error = Layers::new(KEYS)
         .environment(vars(&[("POSTRIDER_AUTH__TOKE", "x")]), &[])
         .unwrap_err()
@@ -121,15 +112,10 @@ fn unknown_keys_name_the_nearest_one() {
 
 #[test]
 fn foreign_variables_of_our_prefix_are_left_alone_and_typos_are_not() {
-    let foreign = [
-        ("POSTRIDER_PORT_7070_TCP", "tcp://10.0.0.1:7070"),
-        ("POSTRIDER_SERVER", "http://x"),
-    ];
+    let foreign =
+        [("POSTRIDER_PORT_7070_TCP", "tcp://10.0.0.1:7070"), ("POSTRIDER_SERVER", "http://x")];
     let layers = Layers::new(KEYS).environment(vars(&foreign), &["POSTRIDER_SERVER"]);
-    assert_eq!(
-        layers.unwrap().build::<Config>().unwrap(),
-        Config::default()
-    );
+    assert_eq!(layers.unwrap().build::<Config>().unwrap(), Config::default());
     let typo = Layers::new(KEYS).environment(vars(&[("POSTRIDER_LISTN", "x")]), &[]);
     assert!(typo.unwrap_err().to_string().contains("POSTRIDER_LISTEN"));
 }
@@ -166,9 +152,7 @@ fn a_secret_may_come_from_a_file_but_not_from_both() {
     let (_dir, path) = file(&format!("[auth]\ntoken_file = '{secret}'\n"));
     let config: Config = Layers::new(KEYS).file(&path).unwrap().build().unwrap();
     assert_eq!(config.auth.token.as_deref(), Some("s3cret"));
-    let (_dir, path) = file(&format!(
-        "[auth]\ntoken_file = '{secret}'\ntoken = 'other'\n"
-    ));
+    let (_dir, path) = file(&format!("[auth]\ntoken_file = '{secret}'\ntoken = 'other'\n"));
     let error = Layers::new(KEYS).file(&path).unwrap_err().to_string();
     assert!(error.contains("given twice"), "{error}");
     let (_dir, path) = file("[auth]\ntoken_file = '/nowhere/token'\n");
