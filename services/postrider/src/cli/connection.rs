@@ -1,0 +1,145 @@
+//! The connection to the server: one channel, the caller's key, the caller's tenant.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use wire::api::v1::dead_letter_service_client::DeadLetterServiceClient;
+use wire::api::v1::delivery_service_client::DeliveryServiceClient;
+use wire::api::v1::endpoint_service_client::EndpointServiceClient;
+use wire::api::v1::event_service_client::EventServiceClient;
+use wire::api::v1::subscription_service_client::SubscriptionServiceClient;
+
+use super::Global;
+use crate::failure::Failure;
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for an answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest answer: a page of the largest events.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A connected client.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    channel: Channel,
+    key: ApiKey,
+    tenant: String,
+}
+
+/// Adds `authorization` to every call.
+#[derive(Clone)]
+pub(crate) struct ApiKey(Option<MetadataValue<Ascii>>);
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApiKey(***)")
+    }
+}
+
+impl Interceptor for ApiKey {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(key) = &self.0 {
+            request.metadata_mut().insert("authorization", key.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// The channel as the generated clients take it.
+pub(crate) type Service = InterceptedService<Channel, ApiKey>;
+
+macro_rules! service {
+    ($(#[$doc:meta])* $method:ident, $client:ident) => {
+        $(#[$doc])*
+        pub(crate) fn $method(&self) -> $client<Service> {
+            $client::with_interceptor(self.channel.clone(), self.key.clone())
+                .max_decoding_message_size(ANSWER_BYTES_MAX)
+        }
+    };
+}
+
+impl Api {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for an address or key that cannot be one, [`Failure::Unreachable`] when nobody answers there.
+    pub(crate) async fn connect(global: &Global) -> Result<Self, Failure> {
+        let server = &global.server;
+        if server.starts_with("https://") {
+            return Err(Failure::Usage(format!(
+                "--server {server}: this client speaks plain http; reach a server behind TLS through a tunnel such as `kubectl port-forward`"
+            )));
+        }
+        let endpoint = Endpoint::from_shared(server.clone())
+            .ok()
+            .filter(|_| server.starts_with("http://"))
+            .ok_or_else(|| {
+                let example = "http://127.0.0.1:7070";
+                Failure::Usage(format!("--server {server} is not an address such as {example}"))
+            })?;
+        let key = match &global.api_key {
+            None => None,
+            Some(key) => {
+                let mut value: MetadataValue<Ascii> =
+                    format!("Bearer {key}").parse().map_err(|_| {
+                        Failure::Usage("--api-key has characters that no key has".to_owned())
+                    })?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        let channel = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .connect()
+            .await
+            .map_err(|error| Failure::Unreachable {
+                server: server.clone(),
+                cause: innermost(&error),
+            })?;
+        Ok(Self { channel, key: ApiKey(key), tenant: global.tenant.clone() })
+    }
+
+    /// The tenant's id.
+    pub(crate) fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    service!(
+        /// Endpoints and their secrets.
+        endpoints, EndpointServiceClient
+    );
+    service!(
+        /// Subscriptions.
+        subscriptions, SubscriptionServiceClient
+    );
+    service!(
+        /// Events.
+        events, EventServiceClient
+    );
+    service!(
+        /// Deliveries and attempts.
+        deliveries, DeliveryServiceClient
+    );
+    service!(
+        /// Dead letters.
+        dead_letters, DeadLetterServiceClient
+    );
+}
+
+/// `transport error` says nothing; its last cause does.
+fn innermost(error: &tonic::transport::Error) -> String {
+    let mut cause = error.source();
+    let mut text = error.to_string();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    text
+}

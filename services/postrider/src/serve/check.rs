@@ -1,0 +1,129 @@
+//! `postrider config check`, `postrider doctor`, `postrider migrate`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use embedded::{Embedded, Options};
+use runtime::SystemClock;
+use runtime::config::{Kind, Layers};
+
+use super::config::{self, KEYS, Mode, Settings};
+use super::{StoreArgs, block_on, flag_path, identity};
+use crate::failure::Failure;
+use crate::terminal::{Environment, Terminal, Tone};
+
+/// Checks a configuration as `serve` would, and shows where each value comes from.
+pub(crate) fn check(
+    file: Option<&Path>,
+    environment: &Environment,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let layers = config::layers(file, environment, &[])?;
+    config::settings(Mode::Serve, &layers).map_err(|error| Failure::Usage(error.to_string()))?;
+    for key in KEYS {
+        terminal.data(line(key.path, key.kind, &layers))?;
+    }
+    terminal.note(terminal.err(Tone::Good, "the configuration is valid"));
+    Ok(())
+}
+
+fn line(path: &str, kind: Kind, layers: &Layers) -> String {
+    let value = match (kind, layers.value(path)) {
+        (_, None) => "-".to_owned(),
+        (Kind::Secret, Some(_)) => "***".to_owned(),
+        (Kind::Text | Kind::Integer | Kind::Switch | Kind::List, Some(value)) => value.to_string(),
+    };
+    format!("{path} = {value}  # {}", layers.origin(path))
+}
+
+fn settings(args: &StoreArgs, environment: &Environment) -> Result<Settings, Failure> {
+    let flags = [("data_dir", flag_path(args.data_dir.as_deref()), "--data-dir")];
+    config::load(Mode::Serve, args.config.as_deref(), environment, &flags)
+}
+
+/// Makes or upgrades the data directory.
+pub(crate) fn migrate(
+    args: &StoreArgs,
+    environment: &Environment,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let settings = settings(args, environment)?;
+    block_on(async {
+        identity::keys(&settings)?;
+        let embedded = open(&settings)?;
+        embedded.close().await;
+        let dir = settings.data_dir.display();
+        Ok(terminal.data(format_args!("{dir} is up to date"))?)
+    })
+}
+
+/// Opens the data directory, reads all of it, and tells what is unsafe.
+pub(crate) fn doctor(
+    args: &StoreArgs,
+    environment: &Environment,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let settings = settings(args, environment)?;
+    if !settings.data_dir.exists() {
+        return Err(Failure::Other(anyhow::anyhow!(
+            "there is no data directory {}: name it with --data-dir",
+            settings.data_dir.display()
+        )));
+    }
+    block_on(examine(&settings, terminal))
+}
+
+async fn examine(settings: &Settings, terminal: &Terminal) -> Result<(), Failure> {
+    let mut sound = true;
+    let mut tell = |what: &str, problem: Option<String>| {
+        let line = match problem {
+            None => format!("{} {what}", terminal.out(Tone::Good, "ok  ")),
+            Some(problem) => {
+                sound = false;
+                format!("{} {what}: {problem}", terminal.out(Tone::Bad, "FAIL"))
+            }
+        };
+        terminal.data(line)
+    };
+    let keys = identity::keys(settings);
+    tell("keys that seal secrets", keys.err().map(|error| format!("{error:#}")))?;
+    match open(settings) {
+        Err(error) => tell("data directory", Some(format!("{error:#}")))?,
+        Ok(embedded) => {
+            tell("data directory opens", None)?;
+            let integrity = embedded.check_integrity().await;
+            tell("files are sound", integrity.unwrap_or_else(|error| Some(error.to_string())))?;
+            embedded.close().await;
+        }
+    }
+    for (what, unsafe_because) in warnings(settings) {
+        terminal.data(format!("{} {what}: {unsafe_because}", terminal.out(Tone::Warn, "warn")))?;
+    }
+    if sound { Ok(()) } else { Err(Failure::Said) }
+}
+
+/// What works and is still unsafe.
+fn warnings(settings: &Settings) -> Vec<(&'static str, &'static str)> {
+    let mut warnings = Vec::new();
+    if settings.egress.allow_http {
+        warnings.push(("egress.allow_http", "payloads travel in the clear"));
+    }
+    if !settings.listen.ip().is_loopback() {
+        warnings.push((
+            "listen",
+            "the API speaks plain http to other machines: put a proxy with TLS before it",
+        ));
+    }
+    if settings.key_file.is_none() {
+        warnings.push((
+            "secrets.key_file",
+            "the keys lie beside the data that they seal: a copy of the directory has both",
+        ));
+    }
+    warnings
+}
+
+fn open(settings: &Settings) -> anyhow::Result<Embedded> {
+    let options = Options::new(Arc::new(SystemClock::new()));
+    Ok(Embedded::open(&settings.data_dir, options)?)
+}

@@ -1,0 +1,216 @@
+//! The configuration of a process that runs roles: keys, built-in values, and the checked form.
+
+mod keys;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use domain::egress_policy::{AllowedPorts, EgressPolicy};
+use domain::{ApiVersion, limits};
+use runtime::config::{ConfigError, Layers};
+use runtime::telemetry::LogFormat;
+
+use crate::failure::Failure;
+use crate::terminal::Environment;
+
+pub(crate) use keys::{KEYS, Raw};
+
+/// Variables of our prefix that are no keys: the client's, and the one that a flag reads.
+const OWN_VARIABLES: &[&str] =
+    &["POSTRIDER_SERVER", "POSTRIDER_API_KEY", "POSTRIDER_TENANT", "POSTRIDER_LOG"];
+
+/// How a process is meant to be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// On a developer's machine: no authentication, loopback allowed.
+    Dev,
+    /// For others.
+    Serve,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The API.
+    ControlPlane,
+    /// Deliveries.
+    DeliveryWorker,
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "control-plane" => Ok(Self::ControlPlane),
+            "delivery-worker" => Ok(Self::DeliveryWorker),
+            other => Err(format!("{other:?} is not a role: use control-plane or delivery-worker")),
+        }
+    }
+}
+
+/// A configuration that was checked: nothing in it can be wrong any more but what the machine says.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// How the process is meant to be used.
+    pub(crate) mode: Mode,
+    /// Where to listen.
+    pub(crate) listen: SocketAddr,
+    /// Where to keep data.
+    pub(crate) data_dir: PathBuf,
+    /// What to run; not empty.
+    pub(crate) roles: Vec<Role>,
+    /// How long what is in flight may take after the first signal.
+    pub(crate) drain_deadline: Duration,
+    /// The token that callers send; none: one is made (`serve`), or none is needed (`dev`).
+    pub(crate) token: Option<String>,
+    /// Keys that seal secrets; none: `keys` in the data directory.
+    pub(crate) key_file: Option<PathBuf>,
+    /// How log lines look.
+    pub(crate) log_format: LogFormat,
+    /// Which are written.
+    pub(crate) log_filter: String,
+    /// Where deliveries may go.
+    pub(crate) egress: EgressPolicy,
+    /// Certificate authorities that are trusted beside the public ones.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Most attempts in flight.
+    pub(crate) in_flight: usize,
+    /// Most bytes of an event's data.
+    pub(crate) event_bytes_max: usize,
+    /// `api_version` of events whose publisher names none.
+    pub(crate) api_version: ApiVersion,
+}
+
+/// Reads and checks a configuration.
+pub(crate) fn load(
+    mode: Mode,
+    file: Option<&Path>,
+    environment: &Environment,
+    flags: &[(&'static str, Option<String>, &'static str)],
+) -> Result<Settings, Failure> {
+    let layers = layers(file, environment, flags)?;
+    settings(mode, &layers).map_err(usage)
+}
+
+/// Collects the layers.
+pub(crate) fn layers(
+    file: Option<&Path>,
+    environment: &Environment,
+    flags: &[(&'static str, Option<String>, &'static str)],
+) -> Result<Layers, Failure> {
+    let mut layers = Layers::new(KEYS);
+    if let Some(file) = file {
+        layers = layers.file(file).map_err(usage)?;
+    }
+    let variables = environment.iter().map(|(name, value)| (name.clone(), value.clone()));
+    layers = layers.environment(variables, OWN_VARIABLES).map_err(usage)?;
+    for (path, value, flag) in flags {
+        layers = layers.flag(path, value.as_deref(), flag).map_err(usage)?;
+    }
+    Ok(layers)
+}
+
+fn usage(error: ConfigError) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+/// Checks the layers' values.
+pub(crate) fn settings(mode: Mode, layers: &Layers) -> Result<Settings, ConfigError> {
+    let raw: Raw = layers.build()?;
+    let parse = Parse(layers);
+    let mut roles = Vec::new();
+    for role in &raw.roles {
+        let role = parse.text("roles", role)?;
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    if roles.is_empty() {
+        return Err(layers.bad_value("roles", "is empty: name at least one role"));
+    }
+    let token = raw.auth.token.clone();
+    if mode == Mode::Dev && token.is_some() {
+        let problem = "has no effect in `dev`, which lets everyone in: use `serve`, or unset it";
+        return Err(layers.bad_value("auth.token", problem));
+    }
+    Ok(Settings {
+        mode,
+        listen: parse.text("listen", &raw.listen)?,
+        data_dir: parse.path("data_dir", &raw.data_dir)?,
+        roles,
+        drain_deadline: parse.span("drain_deadline", &raw.drain_deadline)?,
+        token,
+        key_file: raw.secrets.key_file.as_ref().map(PathBuf::from),
+        log_format: parse.text("log.format", &raw.log.format)?,
+        log_filter: raw.log.filter.clone(),
+        egress: egress(mode, &raw, &parse)?,
+        ca_file: raw.egress.ca_file.as_ref().map(PathBuf::from),
+        in_flight: parse.within("delivery.in_flight", raw.delivery.in_flight, 1, 65_536)?,
+        event_bytes_max: parse.within(
+            "events.data_bytes_max",
+            raw.events.data_bytes_max,
+            1,
+            limits::EVENT_BODY_BYTES_MAX,
+        )?,
+        api_version: ApiVersion::parse(&raw.events.api_version).map_err(|error| {
+            layers.bad_value("events.api_version", format!("is wrong: {error}"))
+        })?,
+    })
+}
+
+fn egress(mode: Mode, raw: &Raw, parse: &Parse<'_>) -> Result<EgressPolicy, ConfigError> {
+    let given = &raw.egress;
+    let mut policy = match mode {
+        Mode::Dev => EgressPolicy::dev(),
+        Mode::Serve => EgressPolicy::production(),
+    };
+    policy.allow_http |= given.allow_http;
+    policy.allowed_name_suffixes.clone_from(&given.allowed_name_suffixes);
+    for network in &given.allowed_networks {
+        policy.allowed_cidrs.push(parse.text("egress.allowed_networks", network)?);
+    }
+    if !given.allowed_ports.is_empty() {
+        let ports = given.allowed_ports.iter();
+        let ports = ports.map(|port| parse.text("egress.allowed_ports", port));
+        policy.allowed_ports = AllowedPorts::Only(ports.collect::<Result<_, _>>()?);
+    }
+    Ok(policy)
+}
+
+/// Parses single values; errors say where the value came from.
+struct Parse<'a>(&'a Layers);
+
+impl Parse<'_> {
+    fn text<T: FromStr<Err: std::fmt::Display>>(
+        &self,
+        key: &str,
+        text: &str,
+    ) -> Result<T, ConfigError> {
+        text.parse().map_err(|error| self.0.bad_value(key, format!("is {text:?}: {error}")))
+    }
+
+    fn path(&self, key: &str, text: &str) -> Result<PathBuf, ConfigError> {
+        if text.is_empty() {
+            return Err(self.0.bad_value(key, "is empty: name a path"));
+        }
+        Ok(text.into())
+    }
+
+    fn span(&self, key: &str, text: &str) -> Result<Duration, ConfigError> {
+        runtime::parse_span(text)
+            .map_err(|error| self.0.bad_value(key, format!("is wrong: {error}")))
+    }
+
+    fn within(&self, key: &str, value: i64, min: usize, max: usize) -> Result<usize, ConfigError> {
+        usize::try_from(value)
+            .ok()
+            .filter(|value| (min..=max).contains(value))
+            .ok_or_else(|| self.0.bad_value(key, format!("is {value}: allowed are {min} to {max}")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

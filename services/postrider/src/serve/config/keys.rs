@@ -1,0 +1,153 @@
+//! Every key with its built-in value. `default.toml` beside this file says the same, with comments; a test holds them equal.
+
+use domain::limits;
+use runtime::config::{Key, Kind};
+use serde::Deserialize;
+
+/// The keys.
+pub(crate) const KEYS: &[Key] = &[
+    key("listen", Kind::Text),
+    key("data_dir", Kind::Text),
+    key("roles", Kind::List),
+    key("drain_deadline", Kind::Text),
+    key("auth.token", Kind::Secret),
+    key("secrets.key_file", Kind::Text),
+    key("log.format", Kind::Text),
+    key("log.filter", Kind::Text),
+    key("events.data_bytes_max", Kind::Integer),
+    key("events.api_version", Kind::Text),
+    key("delivery.in_flight", Kind::Integer),
+    key("egress.allow_http", Kind::Switch),
+    key("egress.allowed_networks", Kind::List),
+    key("egress.allowed_name_suffixes", Kind::List),
+    key("egress.allowed_ports", Kind::List),
+    key("egress.ca_file", Kind::Text),
+];
+
+const fn key(path: &'static str, kind: Kind) -> Key {
+    Key { path, kind }
+}
+
+/// The values as given, not checked yet. `Default` is what is built in.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Raw {
+    /// Where to listen.
+    pub(crate) listen: String,
+    /// Where to keep data.
+    pub(crate) data_dir: String,
+    /// What to run.
+    pub(crate) roles: Vec<String>,
+    /// How long what is in flight may take after the first signal.
+    pub(crate) drain_deadline: String,
+    /// Who may call.
+    pub(crate) auth: RawAuth,
+    /// What seals secrets.
+    pub(crate) secrets: RawSecrets,
+    /// Logs.
+    pub(crate) log: RawLog,
+    /// Events.
+    pub(crate) events: RawEvents,
+    /// Deliveries.
+    pub(crate) delivery: RawDelivery,
+    /// Where deliveries may go.
+    pub(crate) egress: RawEgress,
+}
+
+/// Who may call.
+#[derive(Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawAuth {
+    /// The token that callers send.
+    pub(crate) token: Option<String>,
+}
+
+/// What seals secrets.
+#[derive(Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawSecrets {
+    /// The key file.
+    pub(crate) key_file: Option<String>,
+}
+
+/// Logs.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawLog {
+    /// `auto`, `text` or `json`.
+    pub(crate) format: String,
+    /// A level, or target=level pairs.
+    pub(crate) filter: String,
+}
+
+/// Events.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawEvents {
+    /// Most bytes of an event's data.
+    pub(crate) data_bytes_max: i64,
+    /// `api_version` of events whose publisher names none.
+    pub(crate) api_version: String,
+}
+
+/// Deliveries.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawDelivery {
+    /// Most attempts in flight.
+    pub(crate) in_flight: i64,
+}
+
+/// Where deliveries may go.
+#[derive(Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawEgress {
+    /// `http` beside `https`.
+    pub(crate) allow_http: bool,
+    /// Networks that are allowed although they are not public.
+    pub(crate) allowed_networks: Vec<String>,
+    /// Names that are allowed although they look internal.
+    pub(crate) allowed_name_suffixes: Vec<String>,
+    /// Ports; empty means the mode's own.
+    pub(crate) allowed_ports: Vec<String>,
+    /// Certificate authorities that are trusted beside the public ones.
+    pub(crate) ca_file: Option<String>,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:7070".to_owned(),
+            data_dir: "./postrider-data".to_owned(),
+            roles: vec!["control-plane".to_owned(), "delivery-worker".to_owned()],
+            drain_deadline: runtime::format_span(runtime::DRAIN_DEADLINE),
+            auth: RawAuth::default(),
+            secrets: RawSecrets::default(),
+            log: RawLog::default(),
+            events: RawEvents::default(),
+            delivery: RawDelivery::default(),
+            egress: RawEgress::default(),
+        }
+    }
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { format: "auto".to_owned(), filter: "info".to_owned() }
+    }
+}
+
+impl Default for RawEvents {
+    fn default() -> Self {
+        Self {
+            data_bytes_max: i64::try_from(limits::EVENT_BODY_BYTES_MAX).unwrap_or(i64::MAX),
+            api_version: "2026-01-01".to_owned(),
+        }
+    }
+}
+
+impl Default for RawDelivery {
+    fn default() -> Self {
+        Self { in_flight: i64::try_from(limits::IN_FLIGHT_DEFAULT).unwrap_or(i64::MAX) }
+    }
+}

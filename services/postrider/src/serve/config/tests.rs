@@ -1,0 +1,71 @@
+use super::*;
+
+fn settings_of(mode: Mode, variables: &[(&str, &str)]) -> Result<Settings, String> {
+    let environment =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let loaded = load(mode, None, &environment, &[]);
+    loaded.map_err(|failure| {
+        let Failure::Usage(message) = failure else { panic!("{failure:?}") };
+        message
+    })
+}
+
+#[test]
+fn the_commented_file_says_what_is_built_in() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/config/default.toml");
+    let raw: Raw = Layers::new(KEYS).file(&path).unwrap().build().unwrap();
+    assert!(raw == Raw::default());
+    let text = std::fs::read_to_string(path).unwrap();
+    for key in KEYS {
+        let name = key.path.rsplit('.').next().unwrap();
+        assert!(
+            text.lines()
+                .any(|line| line.trim_start_matches("# ").starts_with(&format!("{name} ="))),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn production_is_the_default_of_serve_and_loopback_of_dev_alone() {
+    let serve = settings_of(Mode::Serve, &[]).unwrap();
+    assert_eq!(serve.egress, EgressPolicy::production());
+    assert_eq!(serve.roles, [Role::ControlPlane, Role::DeliveryWorker]);
+    assert_eq!(serve.drain_deadline, runtime::DRAIN_DEADLINE);
+    let dev = settings_of(Mode::Dev, &[]).unwrap();
+    assert_eq!(dev.egress, EgressPolicy::dev());
+}
+
+#[test]
+fn a_wrong_value_names_its_key_its_origin_and_what_is_allowed() {
+    for (variable, value, parts) in [
+        ("POSTRIDER_ROLES", "gatway", ["roles", "control-plane or delivery-worker"]),
+        ("POSTRIDER_LISTEN", "7070", ["listen", "POSTRIDER_LISTEN"]),
+        ("POSTRIDER_DRAIN_DEADLINE", "long", ["drain_deadline", "such as 500ms"]),
+        ("POSTRIDER_DELIVERY__IN_FLIGHT", "0", ["delivery.in_flight", "1 to 65536"]),
+        (
+            "POSTRIDER_EGRESS__ALLOWED_NETWORKS",
+            "10.0.0.0/99",
+            ["egress.allowed_networks", "10.0.0.0/99"],
+        ),
+        ("POSTRIDER_LOG__FORMAT", "xml", ["log.format", "auto, text or json"]),
+        ("POSTRIDER_EVENTS__DATA_BYTES_MAX", "999999999", ["events.data_bytes_max", "262144"]),
+    ] {
+        let error = settings_of(Mode::Serve, &[(variable, value)]).err().expect(variable);
+        for part in parts {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_variable_names_the_nearest_key() {
+    let error = settings_of(Mode::Serve, &[("POSTRIDER_DATADIR", "x")]).err().unwrap();
+    assert!(error.contains("POSTRIDER_DATA_DIR"), "{error}");
+}
+
+#[test]
+fn a_token_in_dev_is_refused_because_it_would_protect_nothing() {
+    let error = settings_of(Mode::Dev, &[("POSTRIDER_AUTH__TOKEN", "0123456789abcdef")]);
+    assert!(error.err().unwrap().contains("lets everyone in"));
+}

@@ -1,0 +1,135 @@
+//! One process with its roles: started in order, supervised, drained.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use control_plane::server::{Open, Readiness, Server, ServerOptions, StaticToken};
+use delivery_worker::Worker;
+use runtime::{Shutdown, Signals, TaskGroup};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::config::{Role, Settings};
+use super::engine::Engine;
+use super::identity;
+use crate::failure::Failure;
+use crate::terminal::{Terminal, Tone};
+
+/// What tasks get beyond the drain deadline, which they keep themselves, before they are aborted.
+const DRAIN_SLACK: Duration = Duration::from_secs(5);
+
+/// Roles that run in this process.
+pub(crate) struct Process {
+    address: SocketAddr,
+    engine: Engine,
+    tasks: TaskGroup,
+    drain: Duration,
+    notes: Vec<String>,
+}
+
+impl Process {
+    /// Opens the engine, listens, and starts the roles. Calls are answered when this returns.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and what to do.
+    pub(crate) async fn start(settings: &Settings, shutdown: Shutdown) -> Result<Self> {
+        let token = identity::token(settings)?;
+        let listener = listen(settings.listen).await?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let mut policy = settings.egress.clone();
+        // SE-2: no tenant reaches our own API through a delivery.
+        policy.denied.push(address);
+        let engine = Engine::open(settings, policy)?;
+
+        let mut tasks = TaskGroup::new(shutdown);
+        let readiness = engine.keep(&mut tasks);
+        if settings.roles.contains(&Role::ControlPlane) {
+            let secret = token.as_ref().map(|token| token.secret.as_str());
+            let server = control_plane(settings, &engine, readiness, secret).await?;
+            let stop = tasks.shutdown().clone();
+            tasks.spawn("control-plane", server.serve(listener, stop));
+        }
+        if settings.roles.contains(&Role::DeliveryWorker) {
+            let (config, deps) = engine.delivery_worker(settings);
+            let worker = Worker::new(config, deps);
+            let stop = tasks.shutdown().clone();
+            tasks.spawn("delivery-worker", Box::pin(worker.run(stop)));
+        }
+        let notes = token.and_then(|token| token.file).map(|file| {
+            format!("callers send the token in {} as `Authorization: Bearer …`", file.display())
+        });
+        let notes = notes.into_iter().collect();
+        tracing::info!(%address, data_dir = %settings.data_dir.display(), roles = ?settings.roles, "started");
+        Ok(Self { address, engine, tasks, drain: settings.drain_deadline, notes })
+    }
+
+    /// `http://ADDRESS:PORT`
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Runs until the shutdown is cancelled or a task ends early, then drains and closes.
+    ///
+    /// # Errors
+    /// The task that ended early, or those that were overdue.
+    pub(crate) async fn finish(self) -> Result<()> {
+        let ended = self.tasks.run(self.drain + DRAIN_SLACK).await;
+        self.engine.close().await;
+        tracing::info!("stopped");
+        Ok(ended?)
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: stop what does, or choose another with --listen")
+    })
+}
+
+async fn control_plane(
+    settings: &Settings,
+    engine: &Engine,
+    readiness: watch::Receiver<Readiness>,
+    token: Option<&str>,
+) -> Result<Server> {
+    let (config, deps) = engine.control_plane(settings);
+    control_plane::ensure_default_tenant(&deps).await?;
+    let mut options = ServerOptions::default();
+    options.drain_timeout = settings.drain_deadline;
+    options.auth = match token {
+        Some(token) => Arc::new(StaticToken::new(token).context("auth.token")?),
+        None => Arc::new(Open),
+    };
+    Ok(Server::new(control_plane::build(config, deps), readiness, options)?)
+}
+
+/// Runs a process until a signal ends it.
+///
+/// # Errors
+/// What kept it from starting, or ended it early.
+pub(crate) async fn run(settings: Settings, terminal: &Terminal) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let shutdown = Shutdown::new();
+    let process = Process::start(&settings, shutdown.clone()).await?;
+    for note in &process.notes {
+        terminal.note(terminal.err(Tone::Faint, note));
+    }
+    terminal.data(format_args!("postrider ready on {}", process.url()))?;
+    let mut finish = pin!(process.finish());
+    tokio::select! {
+        ended = &mut finish => return Ok(ended?),
+        signal = signals.next() => {
+            tracing::info!(signal, deadline = ?settings.drain_deadline, "draining; a second signal ends at once");
+            shutdown.cancel();
+        }
+    }
+    tokio::select! {
+        ended = &mut finish => Ok(ended?),
+        signal = signals.next() => Err(Failure::Other(anyhow::anyhow!(
+            "ended at once by {signal}: what was in flight is delivered again at the next start"
+        ))),
+    }
+}
