@@ -1,1 +1,143 @@
-//! The contracts of the ports as code: one function a number. Every adapter runs them; each takes a fixture that makes the adapter and can restart it.
+//! The contracts of the ports as code: one function a number. Every adapter runs them.
+//!
+//! A fixture makes an empty adapter for each function ([`LogFixture::fresh`], [`StoreFixture::fresh`]), restarts it, and moves its clock; nothing
+//! sleeps, and a wait that never ends is a panic after [`PATIENCE`]. `*_suite` runs all functions of one port. Failures are panics that say what
+//! was expected.
+
+mod config;
+mod dead_letters;
+mod delivery;
+mod event_log;
+mod event_log_groups;
+mod events;
+mod feed;
+mod idempotency;
+mod keys;
+mod sample;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::Timestamp;
+
+use crate::{
+    BacklogStore, ConfigStore, DeadLetterStore, EventLog, EventStore, IdempotencyStore, InboxStore,
+    LaneStore,
+};
+
+pub use config::*;
+pub use dead_letters::*;
+pub use delivery::*;
+pub use event_log::*;
+pub use event_log_groups::*;
+pub use events::*;
+pub use feed::*;
+pub use idempotency::*;
+pub use keys::*;
+
+/// How long the suites wait for something that a working adapter does at once: a bound on hanging, not an assertion.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Makes logs of one adapter.
+#[async_trait]
+pub trait LogFixture: Send + Sync {
+    /// An empty log of two shards at least.
+    async fn fresh(&self) -> Box<dyn LogUnderTest>;
+}
+
+/// One log.
+#[async_trait]
+pub trait LogUnderTest: Send + Sync {
+    /// The log, as it is open now.
+    fn log(&self) -> Arc<dyn EventLog>;
+    /// Closes the log and opens it again. Consumers and logs from before are dropped by the caller first.
+    async fn restart(&mut self);
+    /// Lets retention remove every record that was appended, whatever groups have acked.
+    async fn remove_all(&mut self);
+}
+
+/// Makes stores of one adapter.
+#[async_trait]
+pub trait StoreFixture: Send + Sync {
+    /// An empty store.
+    async fn fresh(&self) -> Box<dyn StoreUnderTest>;
+}
+
+/// One store.
+#[async_trait]
+pub trait StoreUnderTest: Send + Sync {
+    /// Its ports, as they are open now.
+    fn stores(&self) -> Stores;
+    /// Closes the store and opens it again. Ports from before are dropped by the caller first.
+    async fn restart(&mut self);
+    /// The time that the store sees.
+    fn now(&self) -> Timestamp;
+    /// Moves that time on.
+    fn advance(&self, by: Duration);
+    /// Lets the store remove what has expired.
+    async fn maintain(&self);
+}
+
+/// Every store port of one adapter.
+#[derive(Clone)]
+pub struct Stores {
+    /// Events and facts.
+    pub events: Arc<dyn EventStore>,
+    /// What waits.
+    pub backlog: Arc<dyn BacklogStore>,
+    /// Lanes.
+    pub lanes: Arc<dyn LaneStore>,
+    /// Commands.
+    pub inbox: Arc<dyn InboxStore>,
+    /// Dead letters.
+    pub dead_letters: Arc<dyn DeadLetterStore>,
+    /// Configuration.
+    pub config: Arc<dyn ConfigStore>,
+    /// Idempotency keys.
+    pub idempotency: Arc<dyn IdempotencyStore>,
+}
+
+impl Stores {
+    /// The ports of a type that has all of them.
+    pub fn of<S>(store: &Arc<S>) -> Self
+    where
+        S: EventStore
+            + BacklogStore
+            + LaneStore
+            + InboxStore
+            + DeadLetterStore
+            + ConfigStore
+            + IdempotencyStore,
+    {
+        Self {
+            events: Arc::clone(store) as _,
+            backlog: Arc::clone(store) as _,
+            lanes: Arc::clone(store) as _,
+            inbox: Arc::clone(store) as _,
+            dead_letters: Arc::clone(store) as _,
+            config: Arc::clone(store) as _,
+            idempotency: Arc::clone(store) as _,
+        }
+    }
+}
+
+/// Runs the contracts of all stores.
+pub async fn store_suite(fixture: &impl StoreFixture) {
+    event_store_suite(fixture).await;
+    backlog_store_suite(fixture).await;
+    lane_store_suite(fixture).await;
+    inbox_store_suite(fixture).await;
+    dead_letter_store_suite(fixture).await;
+    config_store_suite(fixture).await;
+    idempotency_store_suite(fixture).await;
+}
+
+/// Waits for what a working adapter does at once.
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let Ok(value) = tokio::time::timeout(PATIENCE, future).await else {
+        panic!("{what} did not happen within {PATIENCE:?}");
+    };
+    value
+}
