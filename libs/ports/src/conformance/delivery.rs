@@ -94,7 +94,7 @@ pub async fn bl_2_a_page_gives_rows_in_order_and_the_next_due_time(fixture: &imp
 pub async fn bl_3_every_acknowledged_row_is_seen(fixture: &impl StoreFixture) {
     let test = fixture.fresh().await;
     let backlog = test.stores().backlog;
-    for n in 0..50 {
+    for n in 1..=50 {
         let due = i64::try_from(n).expect("small");
         backlog.append(&rows(lane(1, 1), &[(due, n)])).await.expect("append");
         let page = backlog
