@@ -21,6 +21,8 @@ mod feed;
 mod file;
 mod lock;
 mod log;
+#[cfg(test)]
+mod plans;
 mod readers;
 mod store;
 mod writer;

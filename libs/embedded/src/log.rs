@@ -42,6 +42,25 @@ pub(crate) const KIND: Kind = Kind {
                          PRIMARY KEY(grp, shard)) WITHOUT ROWID;",
 };
 
+/// Every statement on a served path, for the test of their plans.
+#[cfg(test)]
+pub(crate) const STATEMENTS: &[&str] = &[
+    state::INSERT,
+    state::SET_NEXT,
+    state::LAST_TIME,
+    read::ONE,
+    read::RANGE,
+    read::FIRST_TIME,
+    read::BOUNDS,
+    group::RAISE_EPOCH,
+    group::POSITIONS,
+    group::ACKED,
+    group::ACK,
+    retention::CUT,
+    retention::DELETE,
+    retention::SET_LOW,
+];
+
 /// The embedded event log.
 pub struct Log {
     inner: Arc<Inner>,

@@ -100,3 +100,57 @@ fn odd(what: &'static str) -> Fault {
 fn sql_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
+
+/// Every statement, for the test of their plans.
+#[cfg(test)]
+pub(crate) fn statements() -> Vec<&'static str> {
+    vec![
+        backlog::APPEND,
+        backlog::PAGE,
+        backlog::TRIM_END,
+        backlog::TRIM,
+        config::TENANTS,
+        config::REVISION,
+        config::ENDPOINTS,
+        config::SUBSCRIPTIONS,
+        config_write::CREATE_TENANT,
+        config_write::RAISE,
+        config_write::ENDPOINT,
+        config_write::ENDPOINT_BY_UID,
+        config_write::PUT_ENDPOINT,
+        config_write::DELETE_ENDPOINT,
+        config_write::DELETE_SUBSCRIPTIONS,
+        config_write::SUBSCRIPTION_REVISION,
+        config_write::PUT_SUBSCRIPTION,
+        config_write::DELETE_SUBSCRIPTION,
+        dead_letters::RUNS,
+        dead_letters::PUT,
+        dead_letters::GET,
+        dead_letters::LIST,
+        dead_letters::TAKE,
+        dead_letters::RESOLVE,
+        events::PUT_EVENT,
+        events::KEEP_EVENT,
+        events::EVENT,
+        events::NEWEST_EVENT,
+        events::RECORD,
+        events::DELIVERY_FACTS,
+        events::EVENT_FACTS,
+        events::ENDPOINT_FACTS,
+        expiry::EXPIRE_FACTS,
+        expiry::EXPIRE_KEYS,
+        expiry::EXPIRE_INBOX,
+        expiry::EXPIRE_DEAD_LETTERS,
+        expiry::EXPIRE_EVENTS,
+        idempotency::GET,
+        idempotency::PUT,
+        idempotency::FORGET,
+        inbox::SEND,
+        inbox::PENDING,
+        inbox::DONE,
+        lanes::SAVE,
+        lanes::OF_SHARD,
+        lanes::GET,
+        lanes::REMOVE,
+    ]
+}

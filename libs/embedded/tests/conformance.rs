@@ -38,11 +38,8 @@ impl Engine {
 }
 
 fn open(dir: &TempDir, clock: &SimClock, log_bytes_max: Option<u64>) -> Embedded {
-    let options = Options {
-        free_space_floor: 0,
-        log_bytes_max,
-        ..Options::new(Arc::new(clock.clone()))
-    };
+    let options =
+        Options { free_space_floor: 0, log_bytes_max, ..Options::new(Arc::new(clock.clone())) };
     Embedded::open(dir.path(), options).expect("open")
 }
 

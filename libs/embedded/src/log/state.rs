@@ -14,7 +14,8 @@ use crate::writer::State;
 
 pub(super) const INSERT: &str = "INSERT INTO rec(seq, ts, head, value) VALUES (?1, ?2, ?3, ?4)";
 pub(super) const SET_NEXT: &str = "UPDATE shard SET next = ?2 WHERE n = ?1";
-const LAST_TIME: &str = "SELECT ts FROM rec WHERE seq >= ?1 AND seq < ?2 ORDER BY seq DESC LIMIT 1";
+pub(super) const LAST_TIME: &str =
+    "SELECT ts FROM rec WHERE seq >= ?1 AND seq < ?2 ORDER BY seq DESC LIMIT 1";
 
 /// What one shard's next record gets.
 #[derive(Clone, Copy)]
