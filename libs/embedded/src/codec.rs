@@ -225,3 +225,6 @@ impl<'a> In<'a> {
         TenantId::parse(text).map_err(|_| self.damaged())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,6 +84,8 @@ pub(crate) struct Commits {
     next: Vec<AtomicU64>,
     /// Raised at each COMMIT that changed one of them.
     raised: watch::Sender<u64>,
+    /// The log is closed: nothing comes any more.
+    closed: AtomicBool,
 }
 
 impl Commits {
@@ -91,11 +93,22 @@ impl Commits {
         Self {
             next: next.iter().map(|next| AtomicU64::new(*next)).collect(),
             raised: watch::Sender::new(0),
+            closed: AtomicBool::new(false),
         }
     }
 
     fn next(&self, shard: usize) -> u64 {
         self.next.get(shard).map_or(0, |next| next.load(Ordering::Acquire))
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Wakes every consumer: none hears of anything any more.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.raised.send_modify(|count| *count += 1);
     }
 
     fn publish(&self, next: &[u64]) {
@@ -140,6 +153,7 @@ impl Log {
     }
 
     pub(crate) async fn stop(&self) {
+        self.inner.commits.close();
         self.inner.readers.stop().await;
         self.inner.writer.stop().await;
     }

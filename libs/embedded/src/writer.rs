@@ -337,3 +337,6 @@ impl<S> Call<S> for Nobody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,6 +151,9 @@ impl Consumer for LogConsumer {
         loop {
             self.members.borrow_and_update();
             self.commits.borrow_and_update();
+            if self.log.commits.is_closed() {
+                return Err(closed(super::KIND.name));
+            }
             let owner = self.log.groups.is_owner(&self.group, self.member);
             if !owner && self.owned.is_some() {
                 self.revoke();
