@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. The logic is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check fmt
+.PHONY: help demo test test-long bench check fmt
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ test: ## Every check and test; says what it left out and why
 
 test-long: ## As `test`, with the long forms of the kill and load tests
 	@POSTRIDER_LONG=1 scripts/test.sh
+
+bench: ## Measure throughput, latency and CPU per delivery (ARGS='--seconds 30', ARGS=--help)
+	@scripts/bench.sh $(ARGS)
 
 check: ## Fast: format, lints, unit tests
 	@scripts/check.sh

@@ -9,9 +9,10 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use crate::tree;
 
 /// Our crates, top to bottom, with the crates of ours that each may use in its sources.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("tidy", &[]),
     ("e2e", &["signing", "wire"]),
+    ("load", &["signing", "wire"]),
     (
         "postrider",
         &[
@@ -71,6 +72,7 @@ const VENDORS: [(&str, &[&str], &str); 18] = [
             "testkit",
             "postrider",
             "e2e",
+            "load",
         ],
         HTTP,
     ),
@@ -85,6 +87,7 @@ const VENDORS: [(&str, &[&str], &str); 18] = [
             "testkit",
             "postrider",
             "e2e",
+            "load",
         ],
         HTTP,
     ),
@@ -100,8 +103,16 @@ const VENDORS: [(&str, &[&str], &str); 18] = [
 
 const HTTP: &str = "the worker sends through the `Sender` port";
 const PROTOBUF: &str = "protobuf ends at the edges; inside there are domain types";
-const PROTOBUF_OWNERS: &[&str] =
-    &["wire", "control-plane", "postrider", "e2e", "embedded", "eventlog-kafka", "store-scylla"];
+const PROTOBUF_OWNERS: &[&str] = &[
+    "wire",
+    "control-plane",
+    "postrider",
+    "e2e",
+    "load",
+    "embedded",
+    "eventlog-kafka",
+    "store-scylla",
+];
 
 /// The pure crates, with everything of others' that they may use: nothing that does I/O, waits or keeps time.
 const PURE: [(&str, &[&str]); 3] = [

@@ -1,0 +1,153 @@
+//! What a user may ask for.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::bail;
+use clap::{Parser, ValueEnum};
+
+/// Measures the real `postrider` binary on this machine, beside a bare HTTP client.
+#[derive(Debug, Parser)]
+#[command(name = "postrider-load")]
+pub(crate) struct Options {
+    /// The binary to measure (default: the one beside this program)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) postrider: Option<PathBuf>,
+    /// Endpoints that events go to
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) endpoints: u16,
+    /// How many endpoints get each event; must divide the number of endpoints
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) fan_out: u16,
+    /// Bytes of each event's data
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(64..=262_144))]
+    pub(crate) size: u32,
+    /// Seconds that each run is measured, after two of warm-up
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// Runs of each scenario, of which the median is given
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=99))]
+    pub(crate) runs: u16,
+    /// Events per second, or `max`: as fast as they are delivered
+    #[arg(long, default_value_t = Rate::Max)]
+    pub(crate) rate: Rate,
+    /// Events in a call of the scenario `batch`
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) batch: u16,
+    /// Callers that publish at the same time, a connection each (`batch` has an eighth of them)
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    pub(crate) callers: u16,
+    /// How to publish
+    #[arg(long, value_enum, default_value_t = Api::Grpc)]
+    pub(crate) api: Api,
+    /// With `--rate max`: most deliveries that are published and not yet received
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) undelivered_max: u64,
+    /// Dead endpoints in the scenario `isolation`
+    #[arg(long, default_value_t = 1)]
+    pub(crate) dead: u16,
+    /// How they are dead
+    #[arg(long, value_enum, default_value_t = Death::Hang)]
+    pub(crate) dead_how: Death,
+    /// Scenarios to run, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Scenario::ALL)]
+    pub(crate) only: Vec<Scenario>,
+    /// Where the report goes
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    pub(crate) out: PathBuf,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Start-up time, memory and CPU of a process with nothing to do
+    Idle,
+    /// One event a call, many callers
+    Single,
+    /// Many events a call
+    Batch,
+    /// One event a call at half of what `single` reached, or at `--rate`: the latency
+    Steady,
+    /// The same rate without and with dead endpoints: what they do to the others' p99
+    Isolation,
+}
+
+impl Scenario {
+    const ALL: [Self; 5] = [Self::Idle, Self::Single, Self::Batch, Self::Steady, Self::Isolation];
+}
+
+/// How the generator publishes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Api {
+    /// `EventService.PublishEvents`
+    Grpc,
+    /// `POST …/events:publish`
+    Rest,
+}
+
+/// How a dead endpoint is dead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Death {
+    /// It takes requests and never answers
+    Hang,
+    /// It refuses connections
+    Refuse,
+    /// It answers 500
+    Fail,
+}
+
+/// How fast to publish.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Rate {
+    /// As fast as events are delivered.
+    Max,
+    /// Events per second.
+    Fixed(f64),
+}
+
+impl FromStr for Rate {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        match text.parse::<f64>() {
+            Ok(rate) if (1.0..=1e7).contains(&rate) => Ok(Self::Fixed(rate)),
+            _ => bail!("a rate is `max` or a number of events per second from 1 to 10000000"),
+        }
+    }
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Max => f.write_str("max"),
+            Self::Fixed(rate) => write!(f, "{rate:.0}"),
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn asks_for(&self, scenario: Scenario) -> bool {
+        self.only.contains(&scenario)
+    }
+
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// Names the option and what is allowed.
+    pub(crate) fn validate(&self) -> anyhow::Result<()> {
+        if !self.endpoints.is_multiple_of(self.fan_out) {
+            bail!("--fan-out {} must divide --endpoints {}", self.fan_out, self.endpoints);
+        }
+        if self.dead >= self.endpoints {
+            bail!("--dead {} must be below --endpoints {}", self.dead, self.endpoints);
+        }
+        let fixed = self.asks_for(Scenario::Steady) || self.asks_for(Scenario::Isolation);
+        if fixed && self.rate == Rate::Max && !self.asks_for(Scenario::Single) {
+            bail!("steady and isolation need --rate N, or `single` in --only to derive it from");
+        }
+        Ok(())
+    }
+}

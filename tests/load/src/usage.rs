@@ -1,0 +1,97 @@
+//! CPU time and memory of a process, from `/proc`.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// Ticks of `utime` and `stime`: 100 a second on every Linux whatever its own clock (`USER_HZ`, proc(5)).
+const TICK: Duration = Duration::from_millis(10);
+
+/// CPU time since the process or thread began.
+#[derive(Clone, Copy, Default, Debug, Serialize)]
+pub(crate) struct Cpu {
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
+}
+
+impl Cpu {
+    /// Reads what a process has used, all its threads together.
+    pub(crate) fn of_process(id: u32) -> Result<Self> {
+        read(&format!("/proc/{id}/stat"))
+    }
+
+    /// Reads what the calling thread has used.
+    pub(crate) fn of_this_thread() -> Result<Self> {
+        read("/proc/thread-self/stat")
+    }
+
+    pub(crate) fn total(self) -> Duration {
+        self.user + self.system
+    }
+
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            user: self.user.saturating_sub(earlier.user),
+            system: self.system.saturating_sub(earlier.system),
+        }
+    }
+}
+
+fn read(path: &str) -> Result<Cpu> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("{path} (the benchmark needs Linux)"))?;
+    parse(&text).with_context(|| format!("{path} is not as proc(5) says"))
+}
+
+/// Parses `pid (name) state …`; the name may hold blanks and brackets, so fields count from the last bracket.
+fn parse(text: &str) -> Option<Cpu> {
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut ticks = || Some(TICK * fields.next()?.parse::<u32>().ok()?);
+    Some(Cpu { user: ticks()?, system: ticks()? })
+}
+
+/// Memory of a process, in bytes.
+#[derive(Clone, Copy, Default, Debug, Serialize)]
+pub(crate) struct Memory {
+    /// Resident now.
+    pub(crate) resident: u64,
+    /// The most that was ever resident.
+    pub(crate) peak: u64,
+}
+
+impl Memory {
+    pub(crate) fn of_process(id: u32) -> Result<Self> {
+        let path = format!("/proc/{id}/status");
+        let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+        let kib = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        };
+        let bytes =
+            |name| kib(name).map(|kib| kib * 1024).with_context(|| format!("{name} {path}"));
+        Ok(Self { resident: bytes("VmRSS:")?, peak: bytes("VmHWM:")? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_found_behind_a_name_with_brackets() {
+        let cpu = parse("7 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0").unwrap();
+        assert_eq!(cpu.user, Duration::from_millis(2_500));
+        assert_eq!(cpu.system, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn own_process_has_memory_and_cpu() {
+        let id = std::process::id();
+        assert!(Memory::of_process(id).unwrap().peak > 0);
+        Cpu::of_process(id).unwrap();
+        Cpu::of_this_thread().unwrap();
+    }
+}
