@@ -25,6 +25,9 @@ mod seed;
 mod subscriptions;
 mod tenants;
 
+#[cfg(test)]
+mod tests;
+
 pub use deps::{Config, Deps};
 pub use tenants::ensure_default_tenant;
 

@@ -124,3 +124,54 @@ pub(crate) fn of_failure(failure: PublishFailure) -> rpc::Status {
     let (code, details, message) = of_kind(failure.kind, failure.message);
     details.to_rpc(code, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn field_faults_name_every_field_and_nothing_is_unknown() {
+        let status = Status::from(Error::Invalid(vec![
+            Violation::new("events[3].type", "required"),
+            Violation::new("events[4].id", "too long"),
+        ]));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), "events[3].type: required (and 1 more)");
+        let details = Details::of(&status);
+        let fields = details.bad_request.expect("details").field_violations;
+        assert_eq!(fields.len(), 2);
+        assert_eq!(fields[0].field, "events[3].type");
+    }
+
+    #[test]
+    fn every_kind_of_port_error_says_what_to_do() {
+        for (kind, code, retry) in [
+            (ErrorKind::Unavailable, Code::Unavailable, true),
+            (ErrorKind::Unknown, Code::Unavailable, true),
+            (ErrorKind::Fenced, Code::Unavailable, true),
+            (ErrorKind::TooLarge, Code::InvalidArgument, false),
+            (ErrorKind::Full, Code::ResourceExhausted, true),
+            (ErrorKind::Corrupt, Code::DataLoss, false),
+            (ErrorKind::Bug, Code::Internal, false),
+        ] {
+            let status = Status::from(Error::Port(ports::Error::new(kind, "secret detail")));
+            assert_eq!(status.code(), code, "{kind:?}");
+            assert_eq!(Details::of(&status).retry.is_some(), retry, "{kind:?}");
+            if kind == ErrorKind::Bug {
+                assert!(!status.message().contains("secret detail"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_reused_key_names_its_field() {
+        let status = Status::from(Error::IdempotencyKeyReused {
+            field: "events[0].id".to_owned(),
+            key: "k".to_owned(),
+        });
+        assert_eq!(status.code(), Code::AlreadyExists);
+        assert_eq!(wire::status::reason(&status).as_deref(), Some("IDEMPOTENCY_KEY_REUSED"));
+        let details = Details::of(&status);
+        assert_eq!(details.bad_request.expect("details").field_violations[0].field, "events[0].id");
+    }
+}

@@ -185,7 +185,7 @@ impl App {
         }
     }
 
-    /// The command is a function of the run, so that it can be sent again.
+    /// The command's id is the run's, so that it can be sent again.
     async fn send_redrive(
         &self,
         endpoint: &Endpoint,
@@ -195,16 +195,10 @@ impl App {
         let order = Order {
             id: CommandId(run.uuid()),
             shard: self.shard_for(&letter.event, endpoint.uid),
-            time: time_of(run),
+            time: self.deps.clock.now(),
             endpoint: endpoint.uid,
             kind: CommandKind::Redrive { dead_letter: letter.id, event: letter.event.clone(), run },
         };
         self.send(&endpoint.tenant, vec![order]).await
     }
-}
-
-/// The time in a run's UUIDv7.
-fn time_of(run: RunId) -> Timestamp {
-    let ms = run.uuid().as_u128() >> 80;
-    Timestamp::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))
 }

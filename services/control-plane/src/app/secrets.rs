@@ -45,7 +45,9 @@ impl App {
         let secret = call.secret.clone().unwrap_or_else(Secret::generate);
         for _ in 0..TRIES_MAX {
             let current = self.endpoint_config(&call.name).await?;
-            if let Some(made) = made_by(&current, seed) {
+            if call.request.is_some()
+                && let Some(made) = made_by(&current, seed)
+            {
                 return self.show(current.clone(), made).await;
             }
             check_etag(&call.name, &call.etag, current.endpoint.revision)?;
@@ -150,7 +152,7 @@ pub(crate) fn seal_context(tenant: &TenantId, endpoint: EndpointUid, version: u3
     format!("{tenant}/{endpoint}/secret/{version}")
 }
 
-/// The secret that this very call made before: a secret has the time of its call.
+/// The secret that an earlier call with the same request id made: a secret has the time of its call.
 fn made_by(config: &EndpointConfig, seed: Seed) -> Option<u32> {
     config
         .secrets

@@ -98,11 +98,12 @@ impl App {
         } else {
             self.seed(&call.endpoint.tenant, call.request.as_ref()).await?
         };
+        let is_repeatable = call.request.is_some();
         let id = call.id.unwrap_or_else(|| seed.subscription_id(0));
         let mut made = call.draft.made(&call.endpoint, id, seed.time());
         let name = name_of(&made);
         if let Some(found) = find(&tenant, &name) {
-            return repeated(endpoint, found, &made);
+            return repeated(endpoint, found, &made, is_repeatable);
         }
         check_quota(&tenant, &call.endpoint)?;
         if call.validate_only {
@@ -115,7 +116,7 @@ impl App {
             }
             Applied::Exists | Applied::Conflict => {
                 let found = self.get_subscription(&name).await?;
-                repeated(endpoint, &found.subscription, &made)
+                repeated(endpoint, &found.subscription, &made, is_repeatable)
             }
             Applied::NotFound => Err(Error::NotFound(call.endpoint.to_string())),
         }
@@ -283,13 +284,14 @@ fn check_quota(tenant: &TenantConfig, endpoint: &EndpointName) -> Result<(), Err
     })
 }
 
-/// The answer to a create whose id is taken: the same again when this very call took it, which its time tells.
+/// The answer to a create whose id is taken: the same again when a call with the same request id took it, which its time tells.
 fn repeated(
     endpoint: EndpointUid,
     found: &Subscription,
     ours: &Subscription,
+    is_repeatable: bool,
 ) -> Result<SubscriptionView, Error> {
-    if found.create_time != ours.create_time {
+    if !is_repeatable || found.create_time != ours.create_time {
         return Err(Error::AlreadyExists(name_of(ours).to_string()));
     }
     Ok(SubscriptionView::new(endpoint, found.clone()))

@@ -22,9 +22,11 @@ fn read(events: Vec<v1::NewEvent>) -> Result<Publish, Vec<Violation>> {
         events,
         validate_only: false,
     };
-    from_wire(call, None, BOUNDS).map_err(|error| match error {
-        Error::Invalid(violations) => violations,
-        other => panic!("not a field fault: {other}"),
+    from_wire(call, None, BOUNDS).map_err(|error| {
+        let Error::Invalid(violations) = error else {
+            panic!("not a field fault: {error}");
+        };
+        violations
     })
 }
 

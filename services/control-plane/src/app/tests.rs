@@ -1,0 +1,8 @@
+//! The application over in-memory ports.
+
+mod deliveries;
+mod endpoints;
+mod lists;
+mod publishing;
+mod secrets;
+mod world;
