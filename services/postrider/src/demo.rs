@@ -8,6 +8,8 @@ mod receiver;
 mod screen;
 mod tour;
 
+use std::cell::Cell;
+
 use anyhow::Context as _;
 use clap::Args;
 use runtime::{Shutdown, Signals, SystemClock};
@@ -58,9 +60,12 @@ async fn watch(keep: bool, environment: &Environment, terminal: &Terminal) -> Re
     let process = Process::start(&settings, shutdown.clone()).await?;
     let url = process.url();
     let screen = Screen::new(*terminal, SystemClock::new());
+    // What the summary said, for an end by a signal after it.
+    let verdict = Cell::new(None);
     let guided = async {
         let mut tour = Tour::start(connect(&url).await?, &screen, &shutdown).await?;
         let agreed = tour.guide(&url).await?;
+        verdict.set(Some(agreed));
         if keep {
             screen.keep(&url, dir.path());
             tour.watch_on().await?;
@@ -73,7 +78,7 @@ async fn watch(keep: bool, environment: &Environment, terminal: &Terminal) -> Re
         agreed = guided => agreed,
         signal = signals.next() => {
             screen.say(&format!("{signal}: stopping"));
-            if keep { Ok(true) } else { Err(Failure::Said) }
+            verdict.get().ok_or(Failure::Said)
         }
     };
     screen.close();

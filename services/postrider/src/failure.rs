@@ -89,6 +89,15 @@ fn details(status: &Status) -> Vec<String> {
 }
 
 fn api_hint(status: &Status) -> Option<&'static str> {
+    match wire::status::reason(status).as_deref() {
+        Some("IDEMPOTENCY_KEY_REUSED") => {
+            return Some("another event needs another --id or --idempotency-key");
+        }
+        Some("TOO_MANY_SECRETS") => {
+            return Some("wait until one ends, or revoke the old ones with --grace-period 0");
+        }
+        _ => {}
+    }
     match status.code() {
         Code::Unauthenticated => Some("give a key with --api-key or POSTRIDER_API_KEY"),
         Code::PermissionDenied => Some("this key may not do that; use one that may"),

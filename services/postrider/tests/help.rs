@@ -2,6 +2,8 @@
 //!
 //! `POSTRIDER_BLESS=1 cargo test -p postrider --test help` writes them anew.
 
+#![expect(clippy::unwrap_used, reason = "a test: a panic is its way to fail")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

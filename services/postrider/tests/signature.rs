@@ -1,5 +1,11 @@
 //! `postrider sign` and `postrider verify` against the vectors of `libs/signing`, and their exit codes.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test: a panic is its way to fail"
+)]
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -38,6 +38,9 @@ impl Answer {
             table.set_header(columns.to_vec());
         }
         table.add_rows(rows);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         Self { message, table, notes: Vec::new(), failed: false }
     }
 

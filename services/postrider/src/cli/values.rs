@@ -101,7 +101,10 @@ pub(crate) fn show_time(time: Option<prost_types::Timestamp>) -> String {
 
 /// A duration from the wire as people write it; empty when there is none.
 pub(crate) fn show_span(span: Option<&prost_types::Duration>) -> String {
-    span.and_then(|span| Duration::try_from(*span).ok()).map(format_span).unwrap_or_default()
+    let span = span.and_then(|span| Duration::try_from(*span).ok());
+    span.map_or_else(String::new, |span| {
+        if !span.is_zero() && span.as_millis() == 0 { "<1ms".to_owned() } else { format_span(span) }
+    })
 }
 
 /// An enum's name without what says nothing, `HTTP_RESPONSE`; empty when it is unspecified.

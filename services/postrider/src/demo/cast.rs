@@ -15,7 +15,7 @@ pub(crate) enum Part {
 pub(crate) const PARTS: [Part; 3] = [Part::Shop, Part::Crm, Part::Warehouse];
 
 /// Requests that the CRM answers with 500 before it is well: more than open a breaker (5), fewer than disable an endpoint (10).
-const CRM_FAILURES: usize = 6;
+const CRM_FAILURES: usize = 8;
 
 impl Part {
     /// The endpoint's id.
@@ -50,7 +50,7 @@ impl Part {
     pub(crate) fn schedule_ms(self) -> &'static [u64] {
         match self {
             Self::Shop | Self::Crm => &[1_000, 2_000, 2_000, 3_000, 3_000, 5_000, 5_000],
-            Self::Warehouse => &[1_000, 2_000],
+            Self::Warehouse => &[3_000, 6_000],
         }
     }
 

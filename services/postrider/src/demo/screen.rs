@@ -48,6 +48,11 @@ impl Screen {
     pub(crate) fn chapter(&self, number: u32, title: &str, why: &str) {
         self.say("");
         self.say(&self.terminal.out(Tone::Strong, format!("{number}. {title}")));
+        self.explain(why);
+    }
+
+    /// Says more about what happens.
+    pub(crate) fn explain(&self, why: &str) {
         self.say(&format!("   {}", self.terminal.out(Tone::Faint, why)));
     }
 
@@ -58,7 +63,7 @@ impl Screen {
 
     /// Shows one request, and the counters after it.
     pub(crate) fn arrival(&self, arrival: &Arrival, ledger: &Ledger) {
-        let elapsed = self.clock.monotonic().as_secs_f64();
+        let elapsed = self.elapsed();
         let (mark, verified) = match &arrival.unverified {
             None => (Tone::Good, "signature verified".to_owned()),
             Some(why) => (Tone::Bad, format!("NOT verified ({why})")),
@@ -66,7 +71,7 @@ impl Screen {
         let tone = if arrival.status.is_success() { Tone::Good } else { Tone::Bad };
         self.say(&format!(
             "   {} {:<9} <- {:<17} {} {:<7} #{}  {}  answers {}",
-            self.terminal.out(Tone::Faint, format!("{elapsed:5.1}s")),
+            elapsed,
             arrival.part.id(),
             arrival.event_type,
             self.terminal.out(Tone::Faint, short(&arrival.event)),
@@ -76,6 +81,32 @@ impl Screen {
             self.terminal.out(tone, arrival.status.as_u16()),
         ));
         self.counters(ledger);
+    }
+
+    /// Shows that an event was acknowledged.
+    pub(crate) fn published(&self, event_type: &str, id: &str, how: &str) {
+        let elapsed = self.elapsed();
+        self.say(&format!(
+            "   {elapsed} publish   -> {event_type:<17} {} {how}",
+            self.terminal.out(Tone::Faint, short(id)),
+        ));
+    }
+
+    /// Shows that a breaker has opened or closed.
+    pub(crate) fn breaker(&self, part: Part, is_open: bool, failures: i32) {
+        let elapsed = self.elapsed();
+        let what = if is_open {
+            let what = format!("breaker OPEN after {failures} failures in a row");
+            self.terminal.out(Tone::Warn, what)
+        } else {
+            self.terminal.out(Tone::Good, "breaker closed: what waited goes out")
+        };
+        self.say(&format!("   {elapsed} {:<9} == {what}", part.id()));
+    }
+
+    fn elapsed(&self) -> String {
+        let seconds = self.clock.monotonic().as_secs_f64();
+        self.terminal.out(Tone::Faint, format!("{seconds:5.1}s"))
     }
 
     fn counters(&self, ledger: &Ledger) {

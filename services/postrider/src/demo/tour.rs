@@ -1,5 +1,6 @@
 //! The tour itself, chapter by chapter. Everything goes through the API, as any client would do it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,8 +9,8 @@ use runtime::{Shutdown, SystemClock, TaskGroup};
 use signing::Secret;
 use tokio::sync::mpsc;
 use wire::api::v1::{
-    CreateEndpointRequest, DeliveryPolicy, Endpoint, NewEvent, PublishEventsRequest,
-    RedriveDeadLetterRequest, Subscription,
+    CreateEndpointRequest, DeliveryPolicy, Endpoint, GetEndpointRequest, NewEvent,
+    PublishEventsRequest, RedriveDeadLetterRequest, Subscription, endpoint_health,
 };
 
 use super::audit::{Asked, Books, counts, dead_letters};
@@ -28,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(250);
 /// Quiet before the books are closed: a request too many would come by then.
 const QUIET: Duration = Duration::from_millis(1_500);
-/// What makes the repeated call harmless.
-const IDEMPOTENCY_KEY: &str = "order-1001";
+/// Between two events, so that a viewer can follow.
+const PACE: Duration = Duration::from_millis(900);
 
 /// A tour with its receivers.
 pub(crate) struct Tour<'a> {
@@ -40,6 +41,8 @@ pub(crate) struct Tour<'a> {
     arrivals: mpsc::Receiver<Arrival>,
     ledger: Ledger,
     asked: Asked,
+    /// Endpoints whose breaker was open when last looked at.
+    open_breakers: BTreeSet<&'static str>,
     /// Holds the receivers' tasks, which end with the tour.
     _tasks: TaskGroup,
 }
@@ -65,6 +68,7 @@ impl<'a> Tour<'a> {
             arrivals,
             ledger: Ledger::default(),
             asked: Asked::default(),
+            open_breakers: BTreeSet::new(),
             _tasks: tasks,
         })
     }
@@ -125,34 +129,45 @@ impl<'a> Tour<'a> {
     async fn publish(&mut self) -> Result<(), Failure> {
         self.screen.chapter(
             2,
-            "Events are published",
-            "The answer comes once they are on disk: from then on they arrive, or are kept as dead letters.",
+            "Events are published; Postrider signs and delivers them",
+            "The answer comes once an event is on disk: from then on it arrives, or is kept as a dead letter.",
         );
+        self.screen.explain(
+            "What fails is retried. After 5 failures in a row an endpoint's breaker opens: one attempt at a time, the rest waits.",
+        );
+        self.screen.explain("Nobody else notices: each endpoint has a lane of its own.");
         let data = r#"{"order":1001,"amount":4200}"#;
         self.screen.command(&format!(
-            "postrider event publish payment.completed --idempotency-key {IDEMPOTENCY_KEY} --data '{data}'"
+            "postrider event publish payment.completed --idempotency-key order-1001 --data '{data}'"
         ));
-        let events = EVENTS.iter().enumerate().map(|(index, event_type)| NewEvent {
-            r#type: (*event_type).to_owned(),
-            data: format!(r#"{{"order":{},"amount":4200}}"#, 1_001 + index).into(),
-            idempotency_key: if index == 0 { IDEMPOTENCY_KEY.to_owned() } else { String::new() },
-            ..Default::default()
-        });
-        let events: Vec<_> = events.collect();
-        let first = events.first().cloned();
-        self.publish_batch(events).await?;
-        self.publish_batch(first.into_iter().collect()).await?;
+        for (index, event_type) in EVENTS.iter().enumerate() {
+            let event = NewEvent {
+                r#type: (*event_type).to_owned(),
+                data: format!(r#"{{"order":{},"amount":4200}}"#, 1_001 + index).into(),
+                idempotency_key: format!("order-{}", 1_001 + index),
+                ..Default::default()
+            };
+            // A client that is not sure repeats its call: the key makes that harmless.
+            let repeat = (index == 0).then(|| event.clone());
+            self.publish_one(event).await?;
+            if let Some(repeat) = repeat {
+                self.publish_one(repeat).await?;
+            }
+            let next = self.clock.monotonic() + PACE;
+            self.until("the next event", async |tour| Ok(tour.clock.monotonic() >= next)).await?;
+        }
         self.screen.say(&format!(
-            "     {} events acknowledged; the first one was sent twice with one idempotency key: {} repeat recognised",
+            "     {} events acknowledged, {} repeat recognised by its idempotency key",
             self.asked.published, self.asked.repeats
         ));
         Ok(())
     }
 
-    async fn publish_batch(&mut self, events: Vec<NewEvent>) -> Result<(), Failure> {
+    async fn publish_one(&mut self, event: NewEvent) -> Result<(), Failure> {
+        let event_type = event.r#type.clone();
         let request = PublishEventsRequest {
             parent: "tenants/default".to_owned(),
-            events,
+            events: vec![event],
             ..Default::default()
         };
         let answer = self.api.events().publish_events(request).await?.into_inner();
@@ -161,19 +176,20 @@ impl<'a> Tour<'a> {
                 (Some(error), _) => {
                     return Err(Failure::Other(anyhow::anyhow!("publish: {}", error.message)));
                 }
-                (None, true) => self.asked.repeats += 1,
-                (None, false) => self.asked.published += 1,
+                (None, true) => {
+                    self.asked.repeats += 1;
+                    self.screen.published(&event_type, &result.id, "same key, same event");
+                }
+                (None, false) => {
+                    self.asked.published += 1;
+                    self.screen.published(&event_type, &result.id, "durable");
+                }
             }
         }
         Ok(())
     }
 
     async fn deliver(&mut self) -> Result<(), Failure> {
-        self.screen.chapter(
-            3,
-            "Postrider signs and delivers; what fails is retried",
-            "After 5 failures in a row the breaker opens: one attempt at a time, the rest waits. Nobody else notices.",
-        );
         let wanted = deliveries_expected() - self.expected(Part::Warehouse);
         self.until("shop and crm have everything", async |tour| {
             Ok(tour.ledger.delivered() >= wanted)
@@ -183,7 +199,7 @@ impl<'a> Tour<'a> {
 
     async fn give_up(&mut self) -> Result<(), Failure> {
         self.screen.chapter(
-            4,
+            3,
             "What cannot be delivered becomes a dead letter",
             "The warehouse answered every attempt of its schedule with 500. Nothing is lost: its events are kept.",
         );
@@ -200,7 +216,7 @@ impl<'a> Tour<'a> {
 
     async fn redrive(&mut self) -> Result<(), Failure> {
         self.screen.chapter(
-            5,
+            4,
             "The warehouse is repaired, and its dead letters are redriven",
             "Each goes out anew, at once, with a whole retry schedule; a success removes the dead letter.",
         );
@@ -250,6 +266,7 @@ impl<'a> Tour<'a> {
         let mut ask_at = Duration::ZERO;
         loop {
             if self.clock.monotonic() >= ask_at {
+                self.watch_breakers().await?;
                 if done(self).await? {
                     return Ok(());
                 }
@@ -268,6 +285,26 @@ impl<'a> Tour<'a> {
                 self.enter(&arrival);
             }
         }
+    }
+
+    /// Tells when a breaker has opened or closed.
+    async fn watch_breakers(&mut self) -> Result<(), Failure> {
+        for part in PARTS {
+            let name = format!("tenants/default/endpoints/{}", part.id());
+            let answer = self.api.endpoints().get_endpoint(GetEndpointRequest { name }).await?;
+            let health = answer.into_inner().endpoint.and_then(|endpoint| endpoint.health);
+            let Some(health) = health else { continue };
+            let is_open = health.breaker() == endpoint_health::Breaker::Open;
+            let was_open = if is_open {
+                !self.open_breakers.insert(part.id())
+            } else {
+                self.open_breakers.remove(part.id())
+            };
+            if is_open != was_open {
+                self.screen.breaker(part, is_open, health.consecutive_failures);
+            }
+        }
+        Ok(())
     }
 
     fn enter(&mut self, arrival: &Arrival) {
