@@ -33,11 +33,11 @@ impl From<Error> for Status {
                 .with_retry_after(RETRY_SOON)
                 .status(Code::Aborted, message),
             Error::RequestIdReused => Details::reason("REQUEST_ID_REUSED")
-                .with_field("request_id", message.clone())
+                .with_field("request_id", bare(&message))
                 .status(Code::InvalidArgument, message),
             Error::IdempotencyKeyReused { field, key } => Details::reason("IDEMPOTENCY_KEY_REUSED")
                 .with_metadata("key", key)
-                .with_field(field, message.clone())
+                .with_field(field, bare(&message))
                 .status(Code::AlreadyExists, message),
             Error::EndpointDisabled { .. } => {
                 Details::reason("ENDPOINT_DISABLED").status(Code::FailedPrecondition, message)
@@ -64,6 +64,11 @@ impl From<Violation> for Status {
     fn from(violation: Violation) -> Self {
         Error::from(violation).into()
     }
+}
+
+/// A message without the field that it begins with: details name the field apart.
+fn bare(message: &str) -> &str {
+    message.split_once(": ").map_or(message, |(_, rest)| rest)
 }
 
 fn fields(details: Details, violations: Vec<Violation>) -> Details {

@@ -68,7 +68,7 @@ impl App {
         let fault = || {
             Violation::new(
                 "page_token",
-                "not a token of this list: take next_page_token of the page before, with the same parent and filters",
+                "not a token of this list: take the one that the page before gave, with the same parent and filters",
             )
         };
         if token.len() > TOKEN_BYTES_MAX {
