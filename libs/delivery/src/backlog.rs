@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{BacklogKey, BacklogRow, Epoch, Seq, Timestamp};
+use domain::{BacklogKey, BacklogRow, Epoch, LogPosition, Seq, Timestamp};
 
 #[derive(Debug)]
 pub(crate) struct Backlog {
@@ -18,12 +18,14 @@ pub(crate) struct Backlog {
     floor: BacklogKey,
     rows: BTreeMap<BacklogKey, Entry>,
     waiting: BTreeSet<BacklogKey>,
+    deferred: BTreeSet<BacklogKey>,
     /// Keys that are issued and not acknowledged.
     pending: BTreeSet<BacklogKey>,
     /// Upper bound of the page that is being read.
     reading: Option<BacklogKey>,
-    /// Earliest due time acknowledged while a page was being read.
+    /// Earliest due time acknowledged while a page was being read, and how many rows that were not in memory.
     appended_meanwhile: Option<Timestamp>,
+    appended_count: u64,
     /// Due time of the first row that is not in memory.
     next_due: Option<Timestamp>,
     size: u64,
@@ -63,9 +65,11 @@ impl Backlog {
             floor: cursor,
             rows: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            deferred: BTreeSet::new(),
             pending: BTreeSet::new(),
             reading: None,
             appended_meanwhile: None,
+            appended_count: 0,
             next_due: None,
             size: 0,
         }
@@ -86,6 +90,14 @@ impl Backlog {
 
     pub(crate) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Whether no row is due that is not in memory and on its way.
+    pub(crate) fn nothing_due(&self, now: Timestamp) -> bool {
+        self.waiting.is_empty()
+            && self.pending.is_empty()
+            && self.reading.is_none()
+            && self.next_due.is_none_or(|due| due > now)
     }
 
     /// First due time of the oldest row in memory.
@@ -113,6 +125,7 @@ impl Backlog {
         self.size += 1;
         let earlier = |known: Option<Timestamp>| Some(known.map_or(key.due, |t| t.min(key.due)));
         if self.reading.is_some() {
+            self.appended_count += u64::from(!self.rows.contains_key(&key));
             self.appended_meanwhile = earlier(self.appended_meanwhile);
         }
         self.next_due = earlier(self.next_due);
@@ -136,6 +149,7 @@ impl Backlog {
             return None;
         }
         self.reading = Some(upto);
+        self.appended_count = 0;
         self.floor = self.floor.max(upto);
         Some((self.read_to, upto))
     }
@@ -167,7 +181,12 @@ impl Backlog {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        self.size = self.size.max(self.open_rows());
+        self.move_cursor();
+        self.size = match next_due {
+            // All that is durable is in memory, or came meanwhile: what an owner before counted is corrected.
+            None => self.open_rows() + self.appended_count,
+            Some(_) => self.size.max(self.open_rows()),
+        };
         !full
     }
 
@@ -191,15 +210,13 @@ impl Backlog {
     /// Leaves a row aside until another delivery of its run has ended.
     pub(crate) fn defer(&mut self, key: BacklogKey) {
         self.set(key, RowState::Deferred);
+        self.deferred.insert(key);
     }
 
     /// Looks again at rows that were left aside.
     pub(crate) fn retry_deferred(&mut self) {
-        for (key, entry) in &mut self.rows {
-            if entry.state == RowState::Deferred {
-                entry.state = RowState::Waiting;
-                self.waiting.insert(*key);
-            }
+        for key in std::mem::take(&mut self.deferred) {
+            self.set(key, RowState::Waiting);
         }
     }
 
@@ -216,7 +233,13 @@ impl Backlog {
     pub(crate) fn done(&mut self, key: BacklogKey) -> bool {
         self.size = self.size.saturating_sub(1);
         self.waiting.remove(&key);
+        self.deferred.remove(&key);
         self.set(key, RowState::Done);
+        self.move_cursor()
+    }
+
+    /// Moves the cursor over what is handed off. Returns whether it moved.
+    fn move_cursor(&mut self) -> bool {
         let before = self.cursor;
         while let Some(first) = self.rows.first_entry() {
             if first.get().state != RowState::Done || *first.key() > self.read_to {
@@ -228,12 +251,17 @@ impl Backlog {
         self.cursor != before
     }
 
-    /// Rows in memory that an event has here and that are not on their way.
-    pub(crate) fn idle_rows_of(&self, at: &domain::EventRef) -> Vec<BacklogKey> {
-        let idle = |entry: &Entry| {
-            matches!(entry.state, RowState::Waiting | RowState::Deferred) && entry.row.event == *at
-        };
-        self.rows.iter().filter(|(_, entry)| idle(entry)).map(|(key, _)| *key).collect()
+    /// Takes the rows in memory that an event has here and that are neither being looked at nor on their way. The caller ends them.
+    pub(crate) fn take_idle_rows_of(&mut self, at: LogPosition) -> Vec<BacklogRow> {
+        let idle = self.waiting.iter().chain(&self.deferred);
+        let rows = idle.filter_map(|key| self.rows.get(key)).map(|entry| &entry.row);
+        let rows: Vec<BacklogRow> = rows.filter(|row| row.event.at == at).cloned().collect();
+        for row in &rows {
+            self.waiting.remove(&row.key);
+            self.deferred.remove(&row.key);
+            self.set(row.key, RowState::Busy);
+        }
+        rows
     }
 }
 

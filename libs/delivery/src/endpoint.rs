@@ -40,13 +40,25 @@ pub(crate) struct Endpoint {
     pub(crate) probing: bool,
     /// When a disabled endpoint is probed next; `None` before the first time was set.
     pub(crate) probe_next: Option<Timestamp>,
-    /// A change of state is on its way to the store: what the configuration says of it is stale.
-    pub(crate) state_pending: bool,
+    /// Changes of state that are on their way to the store: what the configuration says of it may be stale.
+    pub(crate) states_pending: u32,
+    /// What the configuration said meanwhile.
+    pub(crate) state_heard: Option<StateHeard>,
     /// The endpoint waits in the engine's round of endpoints.
     pub(crate) in_round: bool,
     pub(crate) lanes: BTreeSet<Shard>,
     /// The lane that was served last.
     pub(crate) last_lane: Option<Shard>,
+}
+
+/// A state that the configuration showed while a change of ours was on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StateHeard {
+    pub(crate) state: EndpointState,
+    pub(crate) state_time: Timestamp,
+    pub(crate) revision: Revision,
+    /// When it was heard.
+    pub(crate) at: Timestamp,
 }
 
 /// Whether an attempt may start now.
@@ -73,7 +85,8 @@ impl Endpoint {
             in_flight: 0,
             probing: false,
             probe_next: None,
-            state_pending: false,
+            states_pending: 0,
+            state_heard: None,
             in_round: false,
             lanes: BTreeSet::new(),
             last_lane: None,
@@ -92,6 +105,20 @@ impl Endpoint {
     /// Whether new events go straight to the memory queue.
     pub(crate) fn takes_live(&self) -> bool {
         self.spec.state == EndpointState::Active && !self.breaker.is_open()
+    }
+
+    /// Whether what a person asks for may start: at once, whatever the breaker says, within the endpoint's concurrency.
+    pub(crate) fn admits_asked(&self) -> bool {
+        self.in_flight < self.spec.policy.max_concurrency.max(1)
+    }
+
+    /// Whether deliveries go out at all, if only as probes.
+    pub(crate) fn may_send(&self) -> bool {
+        match self.spec.state {
+            EndpointState::Active | EndpointState::Disabled(DisableReason::Failing) => true,
+            EndpointState::Paused
+            | EndpointState::Disabled(DisableReason::Answer(_) | DisableReason::ByHand) => false,
+        }
     }
 
     pub(crate) fn permit(&self, now: Timestamp) -> Permit {
@@ -146,6 +173,14 @@ impl Endpoint {
         }
         if let Some(bucket) = &mut self.bucket {
             bucket.take(now);
+        }
+    }
+
+    /// An attempt has ended.
+    pub(crate) fn ended(&mut self, sole: bool) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if sole {
+            self.probing = false;
         }
     }
 

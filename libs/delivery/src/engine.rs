@@ -1,5 +1,6 @@
 //! The state machine. Inputs are `handle_*`, `assign`, `revoke`, `configure`; after each, take effects until there are none.
 
+mod cancel;
 mod catch_up;
 mod control;
 mod dispatch;
@@ -9,7 +10,7 @@ mod settle;
 mod span;
 mod waiting;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,9 +78,9 @@ pub struct Engine {
     shards: BTreeMap<Shard, Tracker>,
     endpoints: BTreeMap<EndpointUid, Endpoint>,
     lanes: BTreeMap<LaneKey, Lane>,
-    in_flight: HashMap<AttemptToken, InFlight>,
-    loads: HashMap<LoadToken, PendingLoad>,
-    writes: HashMap<WriteToken, Settlement>,
+    in_flight: BTreeMap<AttemptToken, InFlight>,
+    loads: BTreeMap<LoadToken, PendingLoad>,
+    writes: BTreeMap<WriteToken, Settlement>,
     /// Endpoints that may have something to send, in the order of their turns.
     round: VecDeque<EndpointUid>,
     timers: Timers,
@@ -92,6 +93,8 @@ pub struct Engine {
 struct InFlight {
     item: Item,
     lane: LaneKey,
+    /// The lane's owner at the start: an outcome that comes after a take-over hands nothing off.
+    epoch: Epoch,
     /// The breaker's generation at the start: outcomes of an older one say nothing about the endpoint's health.
     generation: u32,
     started: Timestamp,
@@ -110,6 +113,16 @@ enum PendingLoad {
     Record(LaneKey, LogPosition, Arc<Event>),
     /// A backlog row.
     Row(LaneKey, domain::BacklogRow),
+    /// The row of what a person asked for.
+    Asked(LaneKey, domain::BacklogRow),
+}
+
+impl PendingLoad {
+    fn lane(&self) -> LaneKey {
+        match self {
+            Self::Record(lane, ..) | Self::Row(lane, _) | Self::Asked(lane, _) => *lane,
+        }
+    }
 }
 
 /// How often changed lanes are saved.
@@ -124,9 +137,9 @@ impl Engine {
             shards: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             lanes: BTreeMap::new(),
-            in_flight: HashMap::new(),
-            loads: HashMap::new(),
-            writes: HashMap::new(),
+            in_flight: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            writes: BTreeMap::new(),
             round: VecDeque::new(),
             timers: Timers::default(),
             effects: VecDeque::new(),
@@ -167,6 +180,8 @@ impl Engine {
     }
 
     /// Gives a shard up. What is in flight may still be recorded when it succeeds; nothing else of the shard happens any more.
+    ///
+    /// The caller drops answers to `ReadBacklog` and `Scan` that come after it: they carry no token, and after the next `assign` would be taken for its own.
     pub fn revoke(&mut self, shard: Shard) {
         self.shards.remove(&shard);
         self.timers.clear(Timer::Span(shard));
@@ -180,15 +195,37 @@ impl Engine {
                 endpoint.lanes.remove(&shard);
             }
         }
+        self.loads.retain(|_, load| load.lane().shard != shard);
+        for settlement in self.writes.values_mut() {
+            settlement.lane = settlement.lane.filter(|lane| lane.shard != shard);
+        }
+        self.drop_effects(shard);
+    }
+
+    /// Drops what nobody has begun to do for a shard. An attempt among it holds no place any more.
+    fn drop_effects(&mut self, shard: Shard) {
+        let (in_flight, loads) = (&self.in_flight, &self.loads);
+        let mut unsent = Vec::new();
         self.effects.retain(|effect| match effect {
-            Effect::Attempt(start) => start.at.at.shard != shard,
-            Effect::Write(_)
-            | Effect::ReadBacklog { .. }
-            | Effect::Load { .. }
-            | Effect::Scan { .. }
-            | Effect::SetState { .. }
-            | Effect::Ack { .. } => true,
+            Effect::Attempt(start) => {
+                let of = in_flight.get(&start.token).map(|flight| flight.lane.shard);
+                unsent.extend((of == Some(shard)).then_some(start.token));
+                of != Some(shard)
+            }
+            Effect::ReadBacklog { lane, .. } | Effect::Scan { lane, .. } => lane.shard != shard,
+            Effect::Load { token, .. } => loads.contains_key(token),
+            Effect::Write(_) | Effect::SetState { .. } | Effect::Ack { .. } => true,
         });
+        for token in unsent {
+            let Some(flight) = self.in_flight.remove(&token) else {
+                continue;
+            };
+            let uid = flight.lane.endpoint;
+            if let Some(endpoint) = self.endpoints.get_mut(&uid) {
+                endpoint.ended(flight.sole);
+            }
+            self.kick(uid);
+        }
     }
 
     /// Starts no more attempts; what is in flight goes on to its end.
@@ -266,6 +303,14 @@ impl Engine {
         {
             lane.dirty = true;
             self.timers.set_earlier(Timer::Save, now + SAVE_INTERVAL);
+        }
+    }
+
+    /// Marks all lanes of an endpoint as changed: each of them remembers the breaker.
+    fn touch_all(&mut self, uid: EndpointUid, now: Timestamp) {
+        let shards = self.endpoints.get(&uid).map(|endpoint| endpoint.lanes.clone());
+        for shard in shards.unwrap_or_default() {
+            self.touch(LaneKey { shard, endpoint: uid }, now);
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use domain::{
-    BacklogKey, BreakerState, Epoch, Event, EventRef, LaneKey, LaneRow, LogPosition, Position,
-    RunId, TenantId, Timestamp, Trigger, limits,
+    BacklogKey, BacklogRow, BreakerState, Epoch, Event, EventRef, LaneKey, LaneRow, LogPosition,
+    Position, RunId, TenantId, Timestamp, Trigger, limits,
 };
 
 use crate::backlog::Backlog;
@@ -36,8 +36,6 @@ pub(crate) enum Origin {
     Live(Position),
     /// A backlog row.
     Row(BacklogKey),
-    /// Nothing: a probe with an event that was skipped.
-    Skipped,
 }
 
 #[derive(Debug)]
@@ -52,6 +50,10 @@ pub(crate) struct Lane {
     pub(crate) ready: VecDeque<Item>,
     /// What a person asked for: goes before everything, whatever the breaker says.
     pub(crate) asked: VecDeque<Item>,
+    /// Rows of what a person asked for that are not looked at yet: bodies in memory are bounded.
+    pub(crate) to_ask: VecDeque<BacklogRow>,
+    /// Looks that are under way for them.
+    pub(crate) asking: usize,
     /// Looks that are under way for backlog rows.
     pub(crate) loading: usize,
     pub(crate) backlog: Backlog,
@@ -60,7 +62,9 @@ pub(crate) struct Lane {
     /// Runs in memory or on their way: a lane never has two attempts of one run in flight.
     pub(crate) active: BTreeSet<(LogPosition, RunId)>,
     pub(crate) skip: Skip,
-    pub(crate) scanning: bool,
+    pub(crate) scan: Scan,
+    /// Rows of what was skipped that are not handed off.
+    pub(crate) ahead: BTreeSet<BacklogKey>,
     /// The lane's row exists in the store.
     pub(crate) stored: bool,
     pub(crate) dirty: bool,
@@ -83,6 +87,17 @@ pub(crate) enum Skip {
     CatchingUp(Position, Position),
 }
 
+/// What is done about events that were skipped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scan {
+    /// Nothing.
+    Idle,
+    /// The log is being read from the first position to the second.
+    Reading(Position, Position),
+    /// What was read is on its way to the backlog.
+    Appending,
+}
+
 impl Lane {
     pub(crate) fn new(key: LaneKey, tenant: TenantId, epoch: Epoch) -> Self {
         Self {
@@ -94,11 +109,14 @@ impl Lane {
             queue_bytes: 0,
             ready: VecDeque::new(),
             asked: VecDeque::new(),
+            to_ask: VecDeque::new(),
+            asking: 0,
             loading: 0,
             draining: false,
             active: BTreeSet::new(),
             skip: Skip::None,
-            scanning: false,
+            scan: Scan::Idle,
+            ahead: BTreeSet::new(),
             stored: false,
             dirty: false,
             last_success: None,
@@ -141,6 +159,12 @@ impl Lane {
             last_success: self.last_success,
             last_failure: self.last_failure,
         }
+    }
+
+    /// A backlog row is handed off. Returns whether the cursor moved.
+    pub(crate) fn row_done(&mut self, key: BacklogKey) -> bool {
+        self.ahead.remove(&key);
+        self.backlog.done(key)
     }
 
     /// Whether one more delivery fits into the memory queue.

@@ -17,6 +17,8 @@ pub(crate) struct Tracker {
     second_time_below: Position,
     /// How many more records can have been read before: the span is bounded.
     second_time_left: usize,
+    /// Records and bytes that came since the span was last found crowded.
+    since_crowded: (usize, usize),
 }
 
 #[derive(Debug)]
@@ -37,6 +39,7 @@ impl Tracker {
             acked,
             second_time_below: head,
             second_time_left: span,
+            since_crowded: (0, 0),
         }
     }
 
@@ -50,6 +53,8 @@ impl Tracker {
     ) -> bool {
         self.records.push_back(Tracked { position, open, bytes, read_at: now });
         self.bytes += bytes;
+        self.since_crowded.0 += 1;
+        self.since_crowded.1 += bytes;
         self.next = self.next.max(position.next());
         let again = position < self.second_time_below && self.second_time_left > 0;
         self.second_time_left = self.second_time_left.saturating_sub(1);
@@ -73,6 +78,20 @@ impl Tracker {
         }
         self.acked = moved.or(self.acked);
         moved
+    }
+
+    /// Whether three quarters of the span are used up; then everything up to the position that is given, its middle, is to be handed off.
+    ///
+    /// It is asked for at each record, and gives an answer again only after a sixteenth of the span: so the work is bounded.
+    pub(crate) fn crowded(&mut self, records_max: usize, bytes_max: usize) -> Option<Position> {
+        let is_long = |used: usize, max: usize| used >= max - max / 4;
+        let (records, bytes) = self.since_crowded;
+        let is_time = records >= records_max / 16 || bytes >= bytes_max / 16;
+        if !is_time || !(is_long(self.len(), records_max) || is_long(self.bytes, bytes_max)) {
+            return None;
+        }
+        self.since_crowded = (0, 0);
+        self.records.get(self.len() / 2).map(|record| record.position)
     }
 
     /// Where the reader is: one past the last record.

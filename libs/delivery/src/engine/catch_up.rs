@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use domain::{
-    DisableReason, EndpointState, EndpointUid, Event, EventRef, LaneKey, LogPosition, Position,
+    BacklogRow, DisableReason, EndpointState, EndpointUid, Event, EventRef, LaneKey, Position,
     RunId, Timestamp, Trigger, WaitReason,
 };
 
 use super::Engine;
 use super::settle::Settlement;
 use crate::effect::Effect;
-use crate::lane::{Item, Origin, Skip};
+use crate::lane::{Scan, Skip};
 
 /// Rows that catching up keeps waiting ahead of live traffic, at most (`architecture.md` §7).
-const AHEAD_MAX: u64 = 1_000;
+const AHEAD_MAX: usize = 1_000;
 /// Records of the log that are read at once.
 const SCAN_RECORDS: usize = 500;
+/// Skipped events that are put into a disabled endpoint's backlog at once, to be its probes.
+const PROBE_ROWS: usize = 16;
 
 impl Engine {
     /// Begins to catch up on every lane of an active endpoint that skipped something.
@@ -42,41 +44,50 @@ impl Engine {
 
     /// Reads the next part of what was skipped, once what was read before is mostly delivered.
     pub(super) fn go_on_catching_up(&mut self, key: LaneKey) {
-        let Some(lane) = self.lanes.get_mut(&key) else {
+        let Some(lane) = self.lanes.get(&key) else {
             return;
         };
-        let Skip::CatchingUp(from, to) = lane.skip else {
-            return;
-        };
-        if lane.scanning || lane.backlog.size() >= AHEAD_MAX {
-            return;
+        if let Skip::CatchingUp(from, to) = lane.skip
+            && lane.ahead.len() < AHEAD_MAX
+        {
+            self.scan(key, from, to);
         }
-        lane.scanning = true;
-        self.effects.push_back(Effect::Scan { lane: key, from, to, limit: SCAN_RECORDS });
+    }
+
+    fn scan(&mut self, key: LaneKey, from: Position, to: Position) {
+        if let Some(lane) = self.lanes.get_mut(&key)
+            && lane.scan == Scan::Idle
+        {
+            lane.scan = Scan::Reading(from, to);
+            self.effects.push_back(Effect::Scan { lane: key, from, to, limit: SCAN_RECORDS });
+        }
     }
 
     /// The endpoint is disabled again: what is left is skipped as before.
     pub(super) fn stop_catching_up(&mut self, uid: EndpointUid) {
-        for lane in self.lanes.values_mut().filter(|lane| lane.key.endpoint == uid) {
-            if let Skip::CatchingUp(from, _) = lane.skip {
+        let shards = self.endpoints.get(&uid).map(|endpoint| endpoint.lanes.clone());
+        for shard in shards.unwrap_or_default() {
+            if let Some(lane) = self.lanes.get_mut(&LaneKey { shard, endpoint: uid })
+                && let Skip::CatchingUp(from, _) = lane.skip
+            {
                 lane.skip = Skip::Marked(from);
             }
         }
     }
 
-    /// A disabled endpoint with nothing in its backlog is probed with the first event that it skipped.
-    pub(super) fn probe_skipped(&mut self, key: LaneKey) {
+    /// A disabled endpoint with nothing due in its backlog is probed with the first events that it skipped: they go to the backlog, and are looked at
+    /// there like all that comes a second time.
+    pub(super) fn probe_skipped(&mut self, key: LaneKey, now: Timestamp) {
         let next = self.shards.get(&key.shard).map(crate::tracker::Tracker::next);
-        let (Some(lane), Some(to)) = (self.lanes.get_mut(&key), next) else {
+        let (Some(lane), Some(to)) = (self.lanes.get(&key), next) else {
             return;
         };
-        let idle = lane.loading == 0 && lane.backlog.size() == 0 && !lane.scanning;
         if let Skip::Marked(from) = lane.skip
-            && idle
             && from < to
+            && lane.loading == 0
+            && lane.backlog.nothing_due(now)
         {
-            lane.scanning = true;
-            self.effects.push_back(Effect::Scan { lane: key, from, to, limit: SCAN_RECORDS });
+            self.scan(key, from, to);
         }
     }
 
@@ -88,48 +99,37 @@ impl Engine {
         next: Option<Position>,
         now: Timestamp,
     ) {
-        let Some(endpoint) = self.endpoints.get(&key.endpoint) else {
+        let Some(state) = self.endpoints.get(&key.endpoint).map(|endpoint| endpoint.spec.state)
+        else {
             return;
         };
-        let state = endpoint.spec.state;
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
-        lane.scanning = false;
-        match lane.skip.clone() {
-            Skip::Marked(_) if state == EndpointState::Disabled(DisableReason::Failing) => {
-                self.probe_with(key, matched, next, now);
+        let Scan::Reading(from, to) = lane.scan else {
+            return;
+        };
+        lane.scan = Scan::Idle;
+        let read_to = next.unwrap_or(to);
+        match lane.skip {
+            Skip::Marked(mark)
+                if mark == from && state == EndpointState::Disabled(DisableReason::Failing) =>
+            {
+                let probes: Vec<_> = matched.iter().take(PROBE_ROWS).cloned().collect();
+                let all = probes.len() == matched.len();
+                let last = probes.last().map(|(at, _)| at.at.position.next());
+                let upto = last.filter(|_| !all).unwrap_or(read_to);
+                self.append_skipped(key, probes, (from, upto), now);
             }
-            Skip::CatchingUp(_, to) => self.append_skipped(key, matched, next.unwrap_or(to), now),
-            Skip::None | Skip::Marked(_) | Skip::Marking(..) => {}
+            Skip::CatchingUp(mark, _) if mark == from => {
+                self.append_skipped(key, matched, (from, read_to), now);
+            }
+            // The mark has moved meanwhile, or is not needed any more: what was read is not what is asked for.
+            Skip::None | Skip::Marked(_) | Skip::Marking(..) | Skip::CatchingUp(..) => {}
         }
+        self.go_on_catching_up(key);
         self.kick(key.endpoint);
         self.pump(now);
-    }
-
-    fn probe_with(
-        &mut self,
-        key: LaneKey,
-        matched: Vec<(EventRef, Arc<Event>)>,
-        next: Option<Position>,
-        now: Timestamp,
-    ) {
-        let Some(lane) = self.lanes.get_mut(&key) else {
-            return;
-        };
-        match (matched.into_iter().next(), next) {
-            (Some((at, event)), _) => {
-                let item = skipped_item(at, event, now);
-                lane.active.insert((item.at.at, item.run));
-                lane.ready.push_back(item);
-            }
-            // Nothing in this part that the endpoint still wants: the mark moves on.
-            (None, Some(position)) => {
-                lane.skip = Skip::Marked(position);
-                self.touch(key, now);
-            }
-            (None, None) => {}
-        }
     }
 
     /// Puts a part of what was skipped into the backlog; the mark moves once that is durable.
@@ -137,52 +137,57 @@ impl Engine {
         &mut self,
         key: LaneKey,
         matched: Vec<(EventRef, Arc<Event>)>,
-        next: Position,
+        (from, to): (Position, Position),
         now: Timestamp,
     ) {
+        if matched.is_empty() {
+            return self.caught_up(key, from, to, now);
+        }
         let mut write = self.new_write();
         let mut settlement =
-            Settlement { lane: Some(key), caught_up_to: Some(next), ..Settlement::default() };
+            Settlement { lane: Some(key), caught_up: Some((from, to)), ..Settlement::default() };
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
-        lane.scanning = true;
-        for (at, event) in matched {
-            let item = skipped_item(at, event, now);
-            let row_key = lane.backlog.issue(now);
-            let row = super::settle::row_of(&item, row_key, 1, WaitReason::Overflow);
+        lane.scan = Scan::Appending;
+        for (event, body) in matched {
+            let due = body.deliver_at.unwrap_or(now).max(now);
+            let row_key = lane.backlog.issue(due);
             settlement.appended.push(row_key);
-            write.rows.push((key, row));
-            write.events.push((item.at, item.event));
+            // What is due much later holds nothing up.
+            if due <= now {
+                lane.ahead.insert(row_key);
+            }
+            write.rows.push((key, row_of_skipped(event.clone(), row_key, due)));
+            write.events.push((event, body));
         }
         self.write(write, settlement);
     }
 
-    /// A part of what was skipped is durable in the backlog.
-    pub(super) fn caught_up_to(&mut self, key: LaneKey, position: Position, now: Timestamp) {
+    /// A part of what was skipped is durable in the backlog, or nothing of it is wanted.
+    pub(super) fn caught_up(&mut self, key: LaneKey, from: Position, to: Position, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
-        lane.scanning = false;
-        if let Skip::CatchingUp(_, to) = lane.skip {
-            lane.skip = if position >= to { Skip::None } else { Skip::CatchingUp(position, to) };
-            self.touch(key, now);
-        }
+        lane.scan = Scan::Idle;
+        lane.skip = match lane.skip {
+            Skip::CatchingUp(mark, end) if mark == from && to >= end => Skip::None,
+            Skip::CatchingUp(mark, end) if mark == from => Skip::CatchingUp(to, end),
+            Skip::Marked(mark) if mark == from => Skip::Marked(to),
+            Skip::None | Skip::Marking(..) | Skip::Marked(_) | Skip::CatchingUp(..) => return,
+        };
+        self.touch(key, now);
     }
 }
 
-fn skipped_item(at: EventRef, event: Arc<Event>, now: Timestamp) -> Item {
-    debug_assert!(LogPosition::is_in_log(at.at));
-    Item {
-        at,
+fn row_of_skipped(event: EventRef, key: domain::BacklogKey, due: Timestamp) -> BacklogRow {
+    BacklogRow {
+        key,
         event,
         run: RunId::LOG,
         number: 1,
         trigger: Trigger::Event,
-        first_due: now,
-        origin: Origin::Skipped,
-        stored: false,
-        attempts_before: 0,
-        queued_at: now,
+        reason: WaitReason::Overflow,
+        first_due: due,
     }
 }

@@ -1,15 +1,15 @@
 //! Configuration, changes of state, and commands from people.
 
 use domain::{
-    BacklogRow, BreakerState, Command, CommandKind, EndpointState, EndpointUid, EventRef, Fact,
-    FactKind, LaneKey, Revision, RunId, Timestamp, Trigger, WaitReason,
+    BacklogRow, BreakerState, Command, CommandKind, EndpointState, EndpointUid, EventRef, LaneKey,
+    Revision, RunId, Timestamp, Trigger, WaitReason,
 };
 
 use super::settle::Settlement;
 use super::{Engine, PendingLoad, home};
 use crate::breaker::Breaker;
-use crate::effect::{Effect, LoadToken};
-use crate::endpoint::{Endpoint, EndpointSpec};
+use crate::effect::Effect;
+use crate::endpoint::{Endpoint, EndpointSpec, StateHeard};
 use crate::lane::{Lane, Origin, Skip};
 
 impl Engine {
@@ -19,8 +19,7 @@ impl Engine {
         let Some(known) = self.endpoints.get_mut(&uid) else {
             let breaker = self.remembered_breaker(uid);
             let mut endpoint = Endpoint::new(spec, Breaker::new(breaker));
-            let mine = |key: &&LaneKey| key.endpoint == uid;
-            endpoint.lanes = self.lanes.keys().filter(mine).map(|key| key.shard).collect();
+            endpoint.lanes = self.lanes_of(uid).map(|lane| lane.key.shard).collect();
             self.endpoints.insert(uid, endpoint);
             self.catch_up_if_active(uid);
             self.kick(uid);
@@ -30,10 +29,12 @@ impl Engine {
             return;
         }
         known.spec.revision = spec.revision;
-        let (state, pending) = (spec.state, known.state_pending);
+        let (state, state_time, revision) = (spec.state, spec.state_time, spec.revision);
         known.set_policy(spec.policy);
-        if !pending && state != known.spec.state {
-            known.spec.state_time = spec.state_time;
+        if known.states_pending > 0 {
+            known.state_heard = Some(StateHeard { state, state_time, revision, at: now });
+        } else if state != known.spec.state {
+            known.spec.state_time = state_time;
             self.apply_state(uid, state, now);
         }
         self.kick(uid);
@@ -42,8 +43,13 @@ impl Engine {
 
     /// The worst health that the lanes of an endpoint remember.
     fn remembered_breaker(&self, uid: EndpointUid) -> BreakerState {
-        let lanes = self.lanes.values().filter(|lane| lane.key.endpoint == uid);
-        lanes.map(|lane| lane.remembered).max_by_key(|breaker| breaker.failures).unwrap_or_default()
+        let remembered = self.lanes_of(uid).map(|lane| lane.remembered);
+        remembered.max_by_key(|breaker| breaker.failures).unwrap_or_default()
+    }
+
+    fn lanes_of(&self, endpoint: EndpointUid) -> impl Iterator<Item = &Lane> {
+        let keys = self.shards.keys().map(move |shard| LaneKey { shard: *shard, endpoint });
+        keys.filter_map(|key| self.lanes.get(&key))
     }
 
     /// Forgets an endpoint that was deleted: what is pending is cancelled, nothing more is sent.
@@ -74,7 +80,9 @@ impl Engine {
             settlement.lane = None;
             open.append(&mut settlement.done);
         }
-        let flights = self.in_flight.values().filter(|flight| flight.lane == key);
+        let epoch = self.shards.get(&key.shard).map(|tracker| tracker.epoch);
+        let flights = self.in_flight.values();
+        let flights = flights.filter(|flight| flight.lane == key && Some(flight.epoch) == epoch);
         open.extend(flights.map(|flight| flight.item.origin));
         for load in self.loads.values() {
             if let PendingLoad::Record(lane, at, _) = load
@@ -96,7 +104,7 @@ impl Engine {
             return;
         };
         let (tenant, from) = (endpoint.spec.tenant.clone(), endpoint.spec.state);
-        endpoint.state_pending = true;
+        endpoint.states_pending += 1;
         endpoint.spec.state_time = now;
         self.effects.push_back(Effect::SetState { tenant, endpoint: uid, from, to });
         self.apply_state(uid, to, now);
@@ -104,11 +112,24 @@ impl Engine {
 
     /// The store has taken a change of state (its new revision), or somebody else was first (`None`: the configuration that is read next tells).
     pub fn handle_state_set(&mut self, uid: EndpointUid, revision: Option<Revision>) {
-        if let Some(endpoint) = self.endpoints.get_mut(&uid) {
-            endpoint.state_pending = false;
-            if let Some(revision) = revision {
-                endpoint.spec.revision = endpoint.spec.revision.max(revision);
-            }
+        let Some(endpoint) = self.endpoints.get_mut(&uid) else {
+            return;
+        };
+        endpoint.states_pending = endpoint.states_pending.saturating_sub(1);
+        if let Some(revision) = revision {
+            endpoint.spec.revision = endpoint.spec.revision.max(revision);
+            endpoint.state_heard = endpoint.state_heard.filter(|heard| heard.revision > revision);
+        }
+        if endpoint.states_pending > 0 {
+            return;
+        }
+        // Somebody changed it after us, or before: what the configuration said meanwhile holds.
+        if let Some(heard) = endpoint.state_heard.take()
+            && heard.state != endpoint.spec.state
+        {
+            endpoint.spec.state_time = heard.state_time;
+            self.apply_state(uid, heard.state, heard.at);
+            self.pump(heard.at);
         }
     }
 
@@ -118,13 +139,14 @@ impl Engine {
         };
         let from = std::mem::replace(&mut endpoint.spec.state, to);
         endpoint.probe_next = None;
-        endpoint.probing = false;
         match to {
             EndpointState::Active => {
                 if matches!(from, EndpointState::Disabled(_)) {
                     endpoint.breaker.reset();
+                    self.touch_all(uid, now);
+                } else {
+                    endpoint.breaker.allow_probe(now);
                 }
-                endpoint.breaker.allow_probe(now);
                 self.catch_up_if_active(uid);
             }
             EndpointState::Paused => self.hold_back(uid, now),
@@ -214,9 +236,9 @@ impl Engine {
         };
         // It is looked at at once rather than when its page is read.
         owner.backlog.adopt(row.clone());
-        owner.loading += 1;
-        let (row_key, token) = (row.key, LoadToken(self.token()));
-        write.rows.push((key, row.clone()));
+        owner.to_ask.push_back(row.clone());
+        let row_key = row.key;
+        write.rows.push((key, row));
         write.commands.push((command.shard, command.id));
         let mut settlement = Settlement { lane: Some(key), ..Settlement::default() };
         settlement.appended.push(row_key);
@@ -225,57 +247,23 @@ impl Engine {
             write.lanes.extend(self.lane_row(key));
         }
         self.write(write, settlement);
-        self.loads.insert(token, PendingLoad::Row(key, row));
-        let event = event.clone();
-        self.effects.push_back(Effect::Load {
-            token,
-            endpoint: key.endpoint,
-            event,
-            run,
-            body: true,
-        });
-    }
-
-    /// Ends what waits of an event. What is in flight goes on; its retries are void.
-    fn cancel(&mut self, lane: LaneKey, command: &Command, event: &EventRef, now: Timestamp) {
-        let key = home(event.at, lane);
-        let mut write = self.new_write();
-        write.commands.push((command.shard, command.id));
-        let mut settlement = Settlement { lane: Some(key), ..Settlement::default() };
-        let mut runs = vec![RunId::LOG];
-        if let Some(owner) = self.lanes.get_mut(&key) {
-            for row in owner.backlog.idle_rows_of(event) {
-                settlement.done.push(Origin::Row(row));
-            }
-            runs.extend(owner.active.iter().filter(|(at, _)| *at == event.at).map(|(_, run)| *run));
-        }
-        runs.sort_unstable();
-        runs.dedup();
-        for run in runs {
-            write.facts.push(Fact {
-                event: event.clone(),
-                endpoint: key.endpoint,
-                run,
-                id: domain::AttemptId::of_mark(run, event.at),
-                time: now,
-                kind: FactKind::Cancelled,
-            });
-        }
-        self.write(write, settlement);
+        self.look_for_asked(key);
     }
 
     fn resume(&mut self, key: LaneKey, command: &Command, catch_up: bool) {
-        if !catch_up
-            && let Some(lane) = self.lanes.get_mut(&key)
-            && matches!(lane.skip, Skip::Marked(_) | Skip::CatchingUp(..))
-        {
-            lane.skip = Skip::None;
-            let mut write = self.new_write();
-            write.lanes.extend(self.lane_row(key));
-            write.commands.push((command.shard, command.id));
-            return self.write(write, Settlement::default());
+        let Some(lane) =
+            self.lanes.get_mut(&key).filter(|lane| !catch_up && lane.skip != Skip::None)
+        else {
+            return self.finish_command(command);
+        };
+        let mut settlement = Settlement { lane: Some(key), ..Settlement::default() };
+        if let Skip::Marking(_, waiting) = std::mem::replace(&mut lane.skip, Skip::None) {
+            settlement.done = waiting.into_iter().map(Origin::Live).collect();
         }
-        self.finish_command(command);
+        let mut write = self.new_write();
+        write.lanes.extend(self.lane_row(key));
+        write.commands.push((command.shard, command.id));
+        self.write(write, settlement);
     }
 }
 
@@ -283,7 +271,7 @@ fn live_positions(lane: &Lane) -> Vec<domain::Position> {
     let items = lane.queue.iter().chain(&lane.ready).chain(&lane.asked);
     let queued = items.filter_map(|item| match item.origin {
         Origin::Live(position) => Some(position),
-        Origin::Row(_) | Origin::Skipped => None,
+        Origin::Row(_) => None,
     });
     let marking = match &lane.skip {
         Skip::Marking(_, waiting) => waiting.clone(),

@@ -9,7 +9,7 @@ use crate::lane::Item;
 use crate::timers::Timer;
 
 /// Loaded rows and looks that a lane keeps ahead of its sends.
-const LOAD_AHEAD: usize = 32;
+pub(super) const LOAD_AHEAD: usize = 32;
 
 impl Engine {
     /// An endpoint may have something to send: it takes part in the round.
@@ -50,13 +50,14 @@ impl Engine {
             .into_iter()
             .map(|shard| LaneKey { shard, endpoint: uid })
             .collect();
-        for key in &lanes {
+        let (permit, admits_asked) = (endpoint.permit(now), endpoint.admits_asked());
+        for key in lanes.iter().filter(|_| admits_asked) {
             if let Some(item) = self.lanes.get_mut(key).and_then(|lane| lane.asked.pop_front()) {
                 self.start(*key, item, Permit::Free, now);
+                self.look_for_asked(*key);
                 return true;
             }
         }
-        let permit = endpoint.permit(now);
         if let Permit::Wait(until) = permit {
             match until {
                 Some(at) => self.timers.set(Timer::Endpoint(uid), at),
@@ -76,7 +77,7 @@ impl Engine {
             }
         }
         if permit == Permit::Probe {
-            lanes.iter().for_each(|key| self.probe_skipped(*key));
+            lanes.iter().for_each(|key| self.probe_skipped(*key, now));
         }
         false
     }
@@ -105,9 +106,19 @@ impl Engine {
         }));
         let generation = endpoint.breaker.generation();
         let sole = matches!(permit, Permit::One | Permit::Probe);
-        let started = now;
-        let spilled = false;
-        self.in_flight
-            .insert(token, InFlight { item, lane: key, generation, started, sole, probe, spilled });
+        let epoch = self.lanes.get(&key).map(|lane| lane.epoch).unwrap_or_default();
+        self.in_flight.insert(
+            token,
+            InFlight {
+                item,
+                lane: key,
+                epoch,
+                generation,
+                started: now,
+                sole,
+                probe,
+                spilled: false,
+            },
+        );
     }
 }

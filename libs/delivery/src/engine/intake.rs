@@ -33,6 +33,7 @@ impl Engine {
             .unwrap_or_default();
         let open = u32::try_from(uids.len()).unwrap_or(u32::MAX);
         let again = tracker.push(at.position, open, bytes, now);
+        let crowded = tracker.crowded(self.config.span_records_max, self.config.span_bytes_max);
         if let Some(oldest) = tracker.oldest() {
             self.timers.set_earlier(Timer::Span(shard), oldest + self.config.span_age_max);
         }
@@ -48,6 +49,9 @@ impl Engine {
                     self.route(lane, live_item(at, event, now), now);
                 }
             }
+        }
+        if let Some(upto) = crowded {
+            self.spill_upto(shard, upto, now);
         }
         self.advance(shard);
         self.pump(now);
@@ -89,11 +93,11 @@ impl Engine {
         else {
             return;
         };
-        if matches!(endpoint.spec.state, EndpointState::Disabled(_)) {
-            return self.skip(key, item.at.at.position);
-        }
         if let Some(at) = item.event.deliver_at.filter(|at| *at > now) {
             return self.append_first(key, vec![item], at, WaitReason::Scheduled, now);
+        }
+        if matches!(endpoint.spec.state, EndpointState::Disabled(_)) {
+            return self.skip(key, item.at.at.position);
         }
         if !endpoint.takes_live() {
             return self.append_first(key, vec![item], now, WaitReason::Held, now);
@@ -141,7 +145,7 @@ impl Engine {
     }
 }
 
-fn reference(at: LogPosition, event: &Event) -> EventRef {
+pub(super) fn reference(at: LogPosition, event: &Event) -> EventRef {
     EventRef { tenant: event.tenant.clone(), id: event.id.clone(), at }
 }
 

@@ -1,8 +1,9 @@
 //! From an outcome to its consequences: health of the endpoint, then the fate of the delivery.
 
 use domain::{
-    Attempt, BacklogKey, DeadLetter, DeadLetterId, DeadLetterReason, DisableReason, Disposition,
-    EndpointState, Fact, FactKind, OutcomeKind, Timestamp, Trigger, WaitReason, limits,
+    Attempt, BacklogKey, BreakerState, DeadLetter, DeadLetterId, DeadLetterReason, DisableReason,
+    Disposition, EndpointState, Fact, FactKind, OutcomeKind, Timestamp, Trigger, WaitReason,
+    limits,
 };
 
 use super::settle::{Settlement, row_of};
@@ -39,7 +40,7 @@ impl Engine {
         };
         let (verdict, health) = verdict(&report.outcome);
         let disabled = self.learn(&flight, &report, verdict, health, now);
-        if self.lanes.contains_key(&flight.lane) {
+        if self.lanes.get(&flight.lane).is_some_and(|lane| lane.epoch == flight.epoch) {
             let fate = self.fate(&flight, &report, verdict, disabled, jitter, now);
             self.settle_attempt(flight, report, fate, now);
         } else if verdict == Verdict::Delivered {
@@ -70,10 +71,7 @@ impl Engine {
             return false;
         };
         endpoint.window.learn(&report.outcome, endpoint.in_flight);
-        endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
-        if flight.sole {
-            endpoint.probing = false;
-        }
+        endpoint.ended(flight.sole);
         if let Some(wait) = retry_after(&report.outcome, now) {
             endpoint.hold_until = endpoint.hold_until.max(now + wait.min(limits::LANE_HOLD_MAX));
         }
@@ -90,8 +88,10 @@ impl Engine {
             }
             self.touch(flight.lane, now);
         }
-        if let Verdict::Refused(status) = verdict {
-            return self.refused(flight, status, now);
+        if let Verdict::Refused(status) = verdict
+            && self.refused(flight, status, now)
+        {
+            return true;
         }
         self.learn_health(flight, health, now);
         false
@@ -112,9 +112,13 @@ impl Engine {
         let schedule = endpoint.spec.policy.retry_schedule.clone();
         match health {
             Health::Success => {
+                let had_failed = endpoint.breaker.state() != BreakerState::default();
                 endpoint.breaker.succeeded();
                 if endpoint.spec.state == EndpointState::Disabled(DisableReason::Failing) {
                     self.change_state(uid, EndpointState::Active, now);
+                }
+                if had_failed {
+                    self.touch_all(uid, now);
                 }
             }
             Health::Neutral => endpoint.breaker.neutral(&schedule, now),

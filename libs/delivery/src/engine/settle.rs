@@ -19,9 +19,9 @@ pub(super) struct Settlement {
     /// Attempts in flight that have a row now.
     pub(super) spilled: Vec<(AttemptToken, domain::BacklogRow)>,
     /// The lane's skip mark.
-    pub(super) marked: bool,
-    /// Catching up has come to this position.
-    pub(super) caught_up_to: Option<Position>,
+    pub(super) marked: Option<Position>,
+    /// What was skipped from the first position to the second is in the backlog.
+    pub(super) caught_up: Option<(Position, Position)>,
     /// The lane's row is in the store.
     pub(super) lane_stored: bool,
 }
@@ -49,12 +49,11 @@ impl Engine {
         for origin in settlement.done {
             match origin {
                 Origin::Live(position) => positions.push(position),
-                Origin::Row(row) => moved |= lane.backlog.done(row),
-                Origin::Skipped => {}
+                Origin::Row(row) => moved |= lane.row_done(row),
             }
         }
-        if settlement.marked {
-            positions.extend(mark_is_durable(lane));
+        if let Some(mark) = settlement.marked {
+            positions.extend(mark_is_durable(lane, mark));
         }
         if moved || !settlement.appended.is_empty() {
             self.touch(key, now);
@@ -62,8 +61,12 @@ impl Engine {
         for (token, row) in settlement.spilled {
             positions.extend(self.settle_spilled(key, token, row));
         }
-        if let Some(position) = settlement.caught_up_to {
-            self.caught_up_to(key, position, now);
+        if let Some((from, to)) = settlement.caught_up {
+            self.caught_up(key, from, to, now);
+        }
+        if settlement.marked.is_some() {
+            // The endpoint may have been resumed before the mark was durable.
+            self.catch_up_if_active(key.endpoint);
         }
         for position in positions {
             if let Some(tracker) = self.shards.get_mut(&key.shard) {
@@ -97,6 +100,8 @@ impl Engine {
             let row = row_of(&item, lane.backlog.issue(due), item.number, reason);
             settlement.appended.push(row.key);
             settlement.done.push(item.origin);
+            // Until its row is durable the run stays in memory: a row that an owner before left must wait for it.
+            lane.active.insert((item.at.at, item.run));
             settlement.ended.push((item.at.at, item.run));
             write.rows.push((key, row));
             if !item.stored {
@@ -139,27 +144,24 @@ impl Engine {
 
     fn write_mark(&mut self, key: LaneKey) {
         let mut write = self.new_write();
-        write.lanes.extend(self.lane_row(key));
-        let settlement = Settlement {
-            lane: Some(key),
-            marked: true,
-            lane_stored: true,
-            ..Settlement::default()
-        };
+        let row = self.lane_row(key);
+        let marked = row.as_ref().and_then(|row| row.skip_from);
+        write.lanes.extend(row);
+        let settlement =
+            Settlement { lane: Some(key), marked, lane_stored: true, ..Settlement::default() };
         self.write(write, settlement);
     }
 }
 
-fn mark_is_durable(lane: &mut Lane) -> Vec<Position> {
-    match std::mem::replace(&mut lane.skip, Skip::None) {
-        Skip::Marking(from, waiting) => {
-            lane.skip = Skip::Marked(from);
+/// A mark is durable. Returns what is handed off by it: nothing when the mark has moved back meanwhile, and that is not durable yet (DL-2).
+fn mark_is_durable(lane: &mut Lane, mark: Position) -> Vec<Position> {
+    match &mut lane.skip {
+        Skip::Marking(from, waiting) if *from == mark => {
+            let waiting = std::mem::take(waiting);
+            lane.skip = Skip::Marked(mark);
             waiting
         }
-        other @ (Skip::None | Skip::Marked(_) | Skip::CatchingUp(..)) => {
-            lane.skip = other;
-            Vec::new()
-        }
+        Skip::None | Skip::Marking(..) | Skip::Marked(_) | Skip::CatchingUp(..) => Vec::new(),
     }
 }
 

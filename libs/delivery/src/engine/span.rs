@@ -2,10 +2,10 @@
 
 use domain::{LaneKey, Position, Shard, Timestamp, WaitReason};
 
-use super::Engine;
 use super::settle::{Settlement, row_of};
+use super::{Engine, InFlight};
 use crate::effect::AttemptToken;
-use crate::lane::Origin;
+use crate::lane::{Lane, Origin};
 use crate::timers::Timer;
 
 impl Engine {
@@ -18,18 +18,43 @@ impl Engine {
         if oldest + age > now {
             return self.timers.set(Timer::Span(shard), oldest + age);
         }
-        let mut old: Vec<AttemptToken> = self
-            .in_flight
-            .iter()
-            .filter(|(_, flight)| flight.lane.shard == shard && !flight.spilled)
-            .filter(|(_, flight)| matches!(flight.item.origin, Origin::Live(_)))
-            .filter(|(_, flight)| flight.item.queued_at + age <= now)
-            .map(|(token, _)| *token)
-            .collect();
-        old.sort_unstable();
-        old.into_iter().for_each(|token| self.spill(token));
-        // What is left waits for the store or for its own deadline; look again in a while.
-        self.timers.set(Timer::Span(shard), now + age);
+        self.spill_all(shard, |flight, _| flight.item.queued_at + age <= now);
+        // What is left waits for the store or for its own turn.
+        let left = self.live_flights(shard).map(|(_, flight, _)| flight.item.queued_at).min();
+        self.timers.set(Timer::Span(shard), left.unwrap_or(now) + age);
+    }
+
+    /// Hands off everything up to a position that waits for a receiver: the span is crowded, and intake never waits for a receiver (DL-5).
+    pub(super) fn spill_upto(&mut self, shard: Shard, upto: Position, now: Timestamp) {
+        self.spill_all(shard, |_, position| position <= upto);
+        let queued = |lane: &&Lane| {
+            let first = lane.queue.front().map(|item| item.at.at.position);
+            lane.key.shard == shard && first.is_some_and(|position| position <= upto)
+        };
+        let keys: Vec<LaneKey> = self.lanes.values().filter(queued).map(|lane| lane.key).collect();
+        keys.into_iter().for_each(|key| self.flush_queue(key, WaitReason::Overflow, now));
+    }
+
+    /// Deliveries in flight that hold a shard's position back.
+    fn live_flights(
+        &self,
+        shard: Shard,
+    ) -> impl Iterator<Item = (AttemptToken, &InFlight, Position)> {
+        let epoch = self.shards.get(&shard).map(|tracker| tracker.epoch);
+        let mine = self.in_flight.iter().filter(move |(_, flight)| {
+            flight.lane.shard == shard && Some(flight.epoch) == epoch && !flight.spilled
+        });
+        mine.filter_map(|(token, flight)| match flight.item.origin {
+            Origin::Live(position) => Some((*token, flight, position)),
+            Origin::Row(_) => None,
+        })
+    }
+
+    fn spill_all(&mut self, shard: Shard, is_due: impl Fn(&InFlight, Position) -> bool) {
+        let flights = self.live_flights(shard);
+        let due = flights.filter(|(_, flight, position)| is_due(flight, *position));
+        let due: Vec<AttemptToken> = due.map(|(token, _, _)| token).collect();
+        due.into_iter().for_each(|token| self.spill(token));
     }
 
     fn spill(&mut self, token: AttemptToken) {

@@ -1,1 +1,17 @@
+//! The engine driven as its worker drives it: a simulated clock, a store and a log in memory, receivers by script.
 
+mod breaker;
+mod catching_up;
+mod commands;
+mod crash;
+mod disabling;
+mod limits_of_lanes;
+mod model;
+mod schedule;
+mod shards;
+mod store;
+mod verdicts;
+mod waiting;
+mod world;
+
+use super::*;

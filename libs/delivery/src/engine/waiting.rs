@@ -1,12 +1,15 @@
 //! From a backlog row to an attempt: read a page, look what has happened since, send.
 
 use domain::{
-    BacklogRow, DeadLetterReason, Fact, FactKind, LaneKey, Timestamp, WaitReason, limits,
+    BacklogRow, DeadLetterReason, EndpointUid, EventRef, Fact, FactKind, LaneKey, RunId, Timestamp,
+    WaitReason, limits,
 };
 
+use super::dispatch::LOAD_AHEAD;
 use super::settle::Settlement;
 use super::{Engine, LoadedDelivery, PendingLoad};
 use crate::effect::{Effect, LoadToken};
+use crate::endpoint::Endpoint;
 use crate::lane::{Item, Origin};
 use crate::timers::Timer;
 
@@ -39,10 +42,26 @@ impl Engine {
     }
 
     fn load_row(&mut self, key: LaneKey, row: BacklogRow) {
+        let (event, run) = (row.event.clone(), row.run);
+        self.load(PendingLoad::Row(key, row), key.endpoint, event, run);
+    }
+
+    fn load(&mut self, what: PendingLoad, endpoint: EndpointUid, event: EventRef, run: RunId) {
         let token = LoadToken(self.token());
-        let (endpoint, event, run) = (key.endpoint, row.event.clone(), row.run);
-        self.loads.insert(token, PendingLoad::Row(key, row));
+        self.loads.insert(token, what);
         self.effects.push_back(Effect::Load { token, endpoint, event, run, body: true });
+    }
+
+    /// Looks at rows of what a person asked for: at once, but so many bodies at a time.
+    pub(super) fn look_for_asked(&mut self, key: LaneKey) {
+        while let Some(lane) = self.lanes.get_mut(&key)
+            && lane.asked.len() + lane.asking < LOAD_AHEAD
+            && let Some(row) = lane.to_ask.pop_front()
+        {
+            lane.asking += 1;
+            let (event, run) = (row.event.clone(), row.run);
+            self.load(PendingLoad::Asked(key, row), key.endpoint, event, run);
+        }
     }
 
     /// A page of a lane's backlog has come.
@@ -56,9 +75,13 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
+        let before = (lane.backlog.cursor(), lane.backlog.size());
         // Read to its end: new arrivals go straight to the queue again.
         if lane.backlog.take_page(rows, next_due, limits::BACKLOG_PAGE_ROWS) {
             lane.draining = false;
+        }
+        if before != (lane.backlog.cursor(), lane.backlog.size()) {
+            self.touch(key, now);
         }
         self.kick(key.endpoint);
         self.pump(now);
@@ -71,7 +94,19 @@ impl Engine {
             Some(PendingLoad::Record(key, at, event)) => {
                 self.record_loaded(key, at, &event, &loaded, now);
             }
-            Some(PendingLoad::Row(key, row)) => self.row_loaded(key, row, loaded, now),
+            Some(PendingLoad::Row(key, row)) => {
+                if let Some(lane) = self.lanes.get_mut(&key) {
+                    lane.loading = lane.loading.saturating_sub(1);
+                    self.row_loaded(key, row, loaded, now);
+                }
+            }
+            Some(PendingLoad::Asked(key, row)) => {
+                if let Some(lane) = self.lanes.get_mut(&key) {
+                    lane.asking = lane.asking.saturating_sub(1);
+                    self.row_loaded(key, row, loaded, now);
+                    self.look_for_asked(key);
+                }
+            }
         }
         self.pump(now);
     }
@@ -83,24 +118,27 @@ impl Engine {
         loaded: LoadedDelivery,
         now: Timestamp,
     ) {
+        self.kick(key.endpoint);
+        let may_send = self.endpoints.get(&key.endpoint).is_some_and(Endpoint::may_send);
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
         let asked = row.reason == WaitReason::Asked;
-        lane.loading = lane.loading.saturating_sub(1);
-        self.kick(key.endpoint);
-        let Some(lane) = self.lanes.get_mut(&key) else {
-            return;
-        };
         if loaded.run.voids(row.number) {
             return self.row_is_void(key, &row, now);
         }
         if lane.active.contains(&(row.event.at, row.run)) {
             return lane.backlog.defer(row.key);
         }
-        let expired = now.since(row.first_due) > limits::EXPIRY;
-        let Some(event) = loaded.event.filter(|_| !expired) else {
-            return self.expire_row(key, row, now);
+        if !asked && !may_send {
+            // Paused or disabled while the look was under way: what is known now may be old when it goes on.
+            return lane.backlog.put_back(row.key);
+        }
+        if now.since(row.first_due) > limits::EXPIRY {
+            return self.expire_row(key, row, loaded, now);
+        }
+        let Some(event) = loaded.event else {
+            return self.expire_row(key, row, loaded, now);
         };
         lane.active.insert((row.event.at, row.run));
         let item = Item {
@@ -119,26 +157,37 @@ impl Engine {
     }
 
     fn row_is_void(&mut self, key: LaneKey, row: &BacklogRow, now: Timestamp) {
-        let moved = self.lanes.get_mut(&key).is_some_and(|lane| lane.backlog.done(row.key));
+        let moved = self.lanes.get_mut(&key).is_some_and(|lane| lane.row_done(row.key));
         if moved {
             self.touch(key, now);
         }
+        self.go_on_catching_up(key);
     }
 
     /// Ends a run that has waited for over 7 days past its first due time (or whose body is gone).
-    fn expire_row(&mut self, key: LaneKey, row: BacklogRow, now: Timestamp) {
+    fn expire_row(
+        &mut self,
+        key: LaneKey,
+        row: BacklogRow,
+        loaded: LoadedDelivery,
+        now: Timestamp,
+    ) {
         let reason = DeadLetterReason::Expired;
         let mut write = self.new_write();
+        let event_type = loaded.event.as_ref().map(|event| event.event_type.to_string());
+        write
+            .events
+            .extend(loaded.event.filter(|_| !loaded.stored).map(|e| (row.event.clone(), e)));
         write.dead_letters.push(domain::DeadLetter {
             id: domain::DeadLetterId::of(key.endpoint, &row.event),
             tenant: row.event.tenant.clone(),
             endpoint: key.endpoint,
             url: String::new(),
             event: row.event.clone(),
-            event_type: String::new(),
+            event_type: event_type.unwrap_or_default(),
             reason,
             last_outcome: None,
-            attempts: row.number.saturating_sub(1),
+            attempts: loaded.attempts_total,
             run: row.run,
             time: now,
         });
