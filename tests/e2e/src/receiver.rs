@@ -106,6 +106,29 @@ impl Receiver {
         })
     }
 
+    /// Returns how many requests are unanswered at this moment.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shared.ledger.in_flight()
+    }
+
+    /// Returns the number of requests so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.shared.ledger.read(<[Request]>::len)
+    }
+
+    /// Waits until `n` requests arrived, without looking at them. Cancel safe.
+    ///
+    /// # Errors
+    /// After [`DEADLINE`].
+    pub async fn reaches(&self, n: usize) -> Result<()> {
+        let reached = self.shared.ledger.reaches(n);
+        timeout(DEADLINE, reached)
+            .await
+            .map_err(|_| anyhow!("{} of {n} requests arrived within {DEADLINE:?}", self.count()))
+    }
+
     /// Returns the highest number of requests that were unanswered at one time.
     #[must_use]
     pub fn in_flight_max(&self) -> usize {

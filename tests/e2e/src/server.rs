@@ -228,11 +228,19 @@ impl Server {
     ///
     /// # Errors
     /// When it does not end within [`DEADLINE`], ends with another code than 0, or had logged an unexpected ERROR.
-    pub async fn terminate(mut self) -> Result<Stopped> {
-        let status = self.end_by_signal("TERM").await?;
+    pub async fn terminate(self) -> Result<Stopped> {
+        self.end_with("TERM").await
+    }
+
+    /// As [`Server::terminate`], with another signal that asks for a clean end.
+    ///
+    /// # Errors
+    /// As [`Server::terminate`].
+    pub async fn end_with(mut self, signal: &str) -> Result<Stopped> {
+        let status = self.end_by_signal(signal).await?;
         ensure!(
             status.success(),
-            "postrider ended with {status} after SIGTERM:\n{}",
+            "postrider ended with {status} after SIG{signal}:\n{}",
             self.logs.tail(TAIL_LINES)
         );
         self.stopped().await
@@ -281,8 +289,9 @@ impl Server {
 impl Drop for Server {
     #[expect(clippy::print_stderr, reason = "a failed scenario shows what the process said")]
     fn drop(&mut self) {
+        // A scenario that fails by an `Err` is not panicking here; libtest shows this for failed ones alone.
+        eprintln!("the end of postrider's output:\n{}", self.logs.tail(TAIL_LINES));
         if thread::panicking() {
-            eprintln!("the end of postrider's output:\n{}", self.logs.tail(TAIL_LINES));
             return;
         }
         let errors = self.logs.errors(&self.options.expected_errors);
@@ -312,6 +321,17 @@ impl Stopped {
     /// As [`Options::start`].
     pub async fn start_with(self, options: Options) -> Result<Server> {
         options.start_on(self.data_dir).await
+    }
+
+    /// Tries to start it again on its data, which has to fail, and returns what it said.
+    ///
+    /// # Errors
+    /// When it starts.
+    pub async fn refuses(&self) -> Result<String> {
+        match self.options.clone().start_on(Arc::clone(&self.data_dir)).await {
+            Ok(server) => Err(anyhow!("it started on {}", server.data_dir().display())),
+            Err(error) => Ok(format!("{error:#}")),
+        }
     }
 
     /// Returns the directory of its data, to be looked at or damaged.

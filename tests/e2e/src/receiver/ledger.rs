@@ -113,6 +113,16 @@ impl Ledger {
         look(&self.lock().requests)
     }
 
+    pub(super) fn in_flight(&self) -> usize {
+        self.lock().in_flight
+    }
+
+    pub(super) async fn reaches(&self, n: usize) {
+        let mut count = self.count.subscribe();
+        // The sender lives in `self`.
+        let _ = count.wait_for(|count| *count >= n).await;
+    }
+
     pub(super) fn in_flight_max(&self) -> usize {
         self.lock().in_flight_max
     }

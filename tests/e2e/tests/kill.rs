@@ -1,0 +1,210 @@
+//! Killed with SIGKILL at random moments under load: what was acknowledged arrives (DL-1, OP-1), and what arrives twice
+//! was in flight (DL-4).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use postrider_e2e::{Receiver, Reply, Rest, Server, clients, until};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::support::{Api, TENANT, report};
+
+const ROUNDS: usize = 4;
+const ROUNDS_LONG: usize = 24;
+/// Clients that publish at the same time, each waiting for its answer.
+const PUBLISHERS: usize = 4;
+/// The endpoints, by their paths at the receiver. The last one fails every second request.
+const HEALTHY: [&str; 3] = ["/a", "/b", "/c"];
+const FLAKY: &str = "/flaky";
+/// Attempts that one endpoint may have in flight.
+const CONCURRENCY: usize = 16;
+/// Answered attempts whose row may not be durable at a kill: the worker's recorder commits at most 512 writes together
+/// (`BATCH_MAX`), and while one group is on its way to the disk the next one gathers.
+const UNRECORDED: usize = 2 * 512;
+
+/// Chance with a seed that can be given again: splitmix64.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((z ^ (z >> 31)) % n as u64).unwrap_or(0)
+    }
+}
+
+/// What was acknowledged, in any round.
+struct Acks {
+    ids: Mutex<BTreeSet<String>>,
+    count: watch::Sender<usize>,
+}
+
+impl Acks {
+    fn add(&self, ids: Vec<String>) {
+        let n = ids.len();
+        if let Ok(mut all) = self.ids.lock() {
+            all.extend(ids);
+        }
+        self.count.send_modify(|count| *count += n);
+    }
+
+    async fn reach(&self, n: usize) {
+        // The sender lives in `self`.
+        let _ = self.count.subscribe().wait_for(|count| *count >= n).await;
+    }
+
+    fn all(&self) -> BTreeSet<String> {
+        self.ids.lock().map(|ids| ids.clone()).unwrap_or_default()
+    }
+}
+
+/// Publishes batches until the process is gone; only what was answered with 200 counts.
+async fn publish(rest: Rest, acks: Arc<Acks>, prefix: String, size: usize) {
+    for batch in 0_usize.. {
+        let ids: Vec<_> = (0..size).map(|n| format!("{prefix}-{batch}-{n}")).collect();
+        let events: Vec<_> = ids
+            .iter()
+            .map(|id| json!({ "id": id, "type": "load.sent", "data": { "id": id } }))
+            .collect();
+        let path = format!("{TENANT}/events:publish");
+        match rest.post(&path, json!({ "events": events })).await.and_then(|answer| answer.ok()) {
+            Ok(answer) if answer["results"].as_array().is_some_and(|all| all.len() == size) => {
+                let failed = |r: &serde_json::Value| r.get("error").is_some_and(|e| !e.is_null());
+                let results = answer["results"].as_array().cloned().unwrap_or_default();
+                let done = ids.into_iter().zip(results).filter(|(_, r)| !failed(r));
+                acks.add(done.map(|(id, _)| id).collect());
+            }
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
+
+/// Loads the process until a random moment; returns how many requests were unanswered when it was killed.
+async fn round(
+    number: usize,
+    server: &Server,
+    receiver: &Receiver,
+    acks: &Arc<Acks>,
+    chance: &mut Chance,
+) -> Result<usize> {
+    let mut publishers = JoinSet::new();
+    for n in 0..PUBLISHERS {
+        let size = 1 + chance.below(8);
+        let prefix = format!("r{number}-p{n}");
+        publishers.spawn(publish(server.rest(), Arc::clone(acks), prefix, size));
+    }
+    let acked = *acks.count.borrow();
+    // Now by what was acknowledged, now by what arrived: a little after a start, or far into the load.
+    let far = 1 + chance.below(300);
+    if chance.below(2) == 0 {
+        acks.reach(acked + far).await;
+    } else {
+        receiver.reaches(receiver.count() + far).await?;
+    }
+    server.signal("KILL").await?;
+    let in_flight = receiver.in_flight();
+    while publishers.join_next().await.is_some() {}
+    Ok(in_flight)
+}
+
+async fn make_endpoints(api: &Api, receiver: &Receiver) -> Result<()> {
+    let policy = || json!({ "retrySchedule": vec!["0.2s"; 20], "maxConcurrency": CONCURRENCY });
+    for path in HEALTHY.into_iter().chain([FLAKY]) {
+        api.endpoint(path.trim_start_matches('/'), &receiver.url(path), policy()).await?;
+    }
+    // A little work, so that requests are under way when the process dies.
+    let working = |status| Reply::status(status).after(Duration::from_millis(3));
+    receiver.reply([working(200)]);
+    let flaky = (0..100_000).map(|n| working(if n % 2 == 0 { 500 } else { 200 }));
+    receiver.reply_to(FLAKY, flaky);
+    Ok(())
+}
+
+/// How often each event arrived at a path.
+fn arrivals(receiver: &Receiver) -> BTreeMap<(String, String), usize> {
+    let mut counts = BTreeMap::new();
+    for request in receiver.requests() {
+        // A retry of the flaky endpoint is another attempt, not a duplicate.
+        let attempt = if request.path == FLAKY { request.attempt() } else { 0 };
+        let event = format!("{} {attempt}", request.event_id());
+        *counts.entry((request.path.clone(), event)).or_default() += 1;
+    }
+    counts
+}
+
+/// Waits until every acknowledged event was taken by every endpoint.
+async fn wait_for_all(receiver: &Receiver, acked: &BTreeSet<String>) -> Result<()> {
+    for path in HEALTHY.into_iter().chain([FLAKY]) {
+        until(format!("{} acknowledged events at {path}", acked.len()), async || {
+            let requests = receiver.requests_to(path);
+            let seen: BTreeSet<&str> = requests.iter().map(|r| r.event_id()).collect();
+            Ok(acked.iter().all(|id| seen.contains(id.as_str())).then_some(()))
+        })
+        .await
+        .with_context(|| missing(receiver, path, acked))?;
+    }
+    Ok(())
+}
+
+fn missing(receiver: &Receiver, path: &str, acked: &BTreeSet<String>) -> String {
+    let requests = receiver.requests_to(path);
+    let seen: BTreeSet<&str> = requests.iter().map(|r| r.event_id()).collect();
+    let missing: Vec<_> = acked.iter().filter(|id| !seen.contains(id.as_str())).collect();
+    format!(
+        "{} are missing at {path}, such as {:?}",
+        missing.len(),
+        missing.iter().take(5).collect::<Vec<_>>()
+    )
+}
+
+fn seed() -> Result<u64> {
+    match std::env::var("POSTRIDER_SEED") {
+        Ok(seed) => Ok(seed.parse().context("POSTRIDER_SEED is a number")?),
+        Err(_) => Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_random_moments_nothing_acknowledged_is_lost() -> Result<()> {
+    let rounds = if clients::long_forms() { ROUNDS_LONG } else { ROUNDS };
+    let seed = seed()?;
+    let mut chance = Chance(seed);
+    let receiver = Receiver::start().await?;
+    let mut server = Server::start().await?;
+    make_endpoints(&Api::of(&server), &receiver).await?;
+    let acks = Arc::new(Acks { ids: Mutex::default(), count: watch::Sender::new(0) });
+    let mut in_flight = Vec::new();
+    for number in 0..rounds {
+        in_flight.push(round(number, &server, &receiver, &acks, &mut chance).await?);
+        // It is dead already; this collects it, and starts another one on what it left.
+        server = server.kill().await?.start().await.with_context(|| format!("seed {seed}"))?;
+    }
+    let acked = acks.all();
+    wait_for_all(&receiver, &acked).await.with_context(|| format!("seed {seed}"))?;
+
+    let arrived = arrivals(&receiver);
+    let duplicates: usize = arrived.values().map(|n| n - 1).sum();
+    let unanswered: usize = in_flight.iter().sum();
+    let bound = unanswered + rounds * UNRECORDED;
+    report(&format!(
+        "kill: seed {seed}, {rounds} kills, {} events acknowledged, {} requests, {duplicates} duplicates, \
+         {unanswered} unanswered at the kills {in_flight:?}; bound {bound}",
+        acked.len(),
+        receiver.count(),
+    ));
+    ensure!(
+        duplicates <= bound,
+        "seed {seed}: {duplicates} duplicates, at most {bound} were in flight"
+    );
+    for endpoint in HEALTHY {
+        let letters = Api::of(&server).dead_letters(endpoint.trim_start_matches('/')).await?;
+        ensure!(letters.is_empty(), "seed {seed}: dead letters of {endpoint}: {letters:?}");
+    }
+    Ok(())
+}
