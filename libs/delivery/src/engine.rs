@@ -150,6 +150,8 @@ impl Engine {
 
     /// Takes a shard over: its lanes go on at their cursors, its records after `acked`.
     ///
+    /// `acked`, `head` and `lanes` are read once all writes of the owner before are durable or given up (after a revoke here: once
+    /// [`Engine::writes_pending`] was 0): a row that became durable later could lie behind what the new owner has read.
     /// The endpoints of `lanes` must be configured before or after; a lane whose endpoint never is does nothing.
     pub fn assign(
         &mut self,

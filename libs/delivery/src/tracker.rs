@@ -1,8 +1,8 @@
 //! How far a shard's acked position may move (DL-2).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use domain::{Epoch, Position, Timestamp};
+use domain::{EndpointUid, Epoch, Position, Timestamp};
 
 /// The records of one shard between the acked position and the reader.
 #[derive(Debug)]
@@ -19,7 +19,12 @@ pub(crate) struct Tracker {
     second_time_left: usize,
     /// Records and bytes that came since the span was last found crowded.
     since_crowded: (usize, usize),
+    /// Deliveries of records that are not read yet and were cancelled already.
+    cancelled: BTreeSet<(Position, EndpointUid)>,
 }
+
+/// Most deliveries that are remembered as cancelled before their record is read.
+const CANCELLED_MAX: usize = 10_000;
 
 #[derive(Debug)]
 struct Tracked {
@@ -40,6 +45,7 @@ impl Tracker {
             second_time_below: head,
             second_time_left: span,
             since_crowded: (0, 0),
+            cancelled: BTreeSet::new(),
         }
     }
 
@@ -78,6 +84,18 @@ impl Tracker {
         }
         self.acked = moved.or(self.acked);
         moved
+    }
+
+    /// A delivery was cancelled. Kept for as long as its record is not read.
+    pub(crate) fn cancel(&mut self, position: Position, endpoint: EndpointUid) {
+        if position >= self.next && self.cancelled.len() < CANCELLED_MAX {
+            self.cancelled.insert((position, endpoint));
+        }
+    }
+
+    /// Whether a delivery was cancelled before its record was read.
+    pub(crate) fn take_cancelled(&mut self, position: Position, endpoint: EndpointUid) -> bool {
+        self.cancelled.remove(&(position, endpoint))
     }
 
     /// Whether three quarters of the span are used up; then everything up to the position that is given, its middle, is to be handed off.

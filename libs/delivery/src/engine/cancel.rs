@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use domain::{Command, EventRef, Fact, FactKind, LaneKey, LogPosition, RunId, Timestamp};
+use domain::{
+    Command, EndpointUid, EventRef, Fact, FactKind, LaneKey, LogPosition, RunId, Timestamp,
+};
 
 use super::settle::Settlement;
 use super::{Engine, PendingLoad, home};
@@ -42,17 +44,19 @@ impl Engine {
                 runs.insert(row.run);
             }
         }
-        for run in runs {
-            write.facts.push(Fact {
-                event: event.clone(),
-                endpoint: key.endpoint,
-                run,
-                id: domain::AttemptId::of_mark(run, event.at),
-                time: now,
-                kind: FactKind::Cancelled,
-            });
-        }
+        write.facts.extend(runs.into_iter().map(|run| mark(event, key.endpoint, run, now)));
         self.write(write, settlement);
+        if let Some(tracker) = self.shards.get_mut(&key.shard).filter(|_| event.at.is_in_log()) {
+            tracker.cancel(event.at.position, key.endpoint);
+        }
+    }
+
+    /// Hands a record off that was cancelled before it was read: the mark again, so that it is durable before the position moves.
+    pub(super) fn end_cancelled(&mut self, lane: LaneKey, event: &EventRef, now: Timestamp) {
+        let mut write = self.new_write();
+        write.facts.push(mark(event, lane.endpoint, RunId::LOG, now));
+        let done = vec![Origin::Live(event.at.position)];
+        self.write(write, Settlement { lane: Some(lane), done, ..Settlement::default() });
     }
 
     /// Forgets looks that are under way for an event: their answers come too late.
@@ -86,6 +90,11 @@ impl Engine {
         }
         found
     }
+}
+
+fn mark(event: &EventRef, endpoint: EndpointUid, run: RunId, time: Timestamp) -> Fact {
+    let id = domain::AttemptId::of_mark(run, event.at);
+    Fact { event: event.clone(), endpoint, run, id, time, kind: FactKind::Cancelled }
 }
 
 /// Takes an event's deliveries out of a lane's queues.

@@ -43,7 +43,10 @@ impl Engine {
                 if !self.ensure_lane(lane) {
                     continue;
                 }
-                if again {
+                let tracker = self.shards.get_mut(&shard);
+                if tracker.is_some_and(|tracker| tracker.take_cancelled(at.position, uid)) {
+                    self.end_cancelled(lane, &reference(at, event), now);
+                } else if again {
                     self.look_before_sending(lane, at, event);
                 } else {
                     self.route(lane, live_item(at, event, now), now);
@@ -145,7 +148,7 @@ impl Engine {
     }
 }
 
-pub(super) fn reference(at: LogPosition, event: &Event) -> EventRef {
+fn reference(at: LogPosition, event: &Event) -> EventRef {
     EventRef { tenant: event.tenant.clone(), id: event.id.clone(), at }
 }
 

@@ -195,6 +195,23 @@ fn cancelling_ends_rows_that_are_loaded_or_on_their_way_from_the_store() {
 }
 
 #[test]
+fn an_event_that_the_worker_has_not_read_yet_can_be_cancelled() {
+    let config = super::EngineConfig { span_records_max: 2, ..super::EngineConfig::default() };
+    let mut world = World::with(config, &[SHARD]);
+    let uid = world.endpoint();
+    // The store is slow: the reader waits for it.
+    world.set_state(uid, EndpointState::Paused);
+    world.store_ms_max = 1_000;
+    let events: Vec<_> = (0..10).map(|_| world.publish(&[uid])).collect();
+    assert!(world.intake_closed > 0);
+    world.command(uid, CommandKind::Cancel { event: events[9].clone() });
+    world.set_state(uid, EndpointState::Active);
+    world.run_for(secs(60));
+    assert_eq!((world.sent.len(), world.successes(uid, &events[9])), (9, 0));
+    assert_eq!(world.acked(SHARD), Some(events[9].at.position));
+}
+
+#[test]
 fn a_scheduled_delivery_can_be_cancelled() {
     let mut world = World::new();
     let uid = world.endpoint();

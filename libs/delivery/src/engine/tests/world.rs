@@ -280,9 +280,15 @@ impl World {
         self.engine.assign(shard, Epoch(self.epoch), acked, head, lanes, self.now);
     }
 
-    /// Gives a shard up and takes it back at once: late answers to the old owner's reads are dropped, as the worker does.
+    /// Gives a shard up and takes it back once what was being written is durable; late answers to the old owner's reads are dropped.
     pub(super) fn reassign(&mut self, shard: Shard) {
         self.engine.revoke(shard);
+        self.take_effects();
+        while let Some(key) = self.first_write() {
+            let write = self.pending.remove(&key).expect("found");
+            self.carry_out(write);
+            self.take_effects();
+        }
         self.pending.retain(|_, pending| match pending {
             Pending::Page { lane, .. } | Pending::Scan { lane, .. } => lane.shard != shard,
             Pending::Outcome(..)
@@ -315,6 +321,11 @@ impl World {
         self.in_flight.clear();
         self.engine = Engine::new(self.config);
         self.take_over();
+    }
+
+    fn first_write(&self) -> Option<(Timestamp, u64)> {
+        let mut pending = self.pending.iter();
+        pending.find(|(_, pending)| matches!(pending, Pending::Written(_))).map(|(key, _)| *key)
     }
 
     fn note_risk(&mut self, shard: Option<Shard>) {
