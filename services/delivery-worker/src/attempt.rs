@@ -1,9 +1,12 @@
 //! One attempt: body, signature, request, report.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use delivery::{AttemptReport, AttemptStart};
-use domain::{AttemptId, Payload, Timestamp, payload};
+use domain::{AttemptId, ErrorClass, Outcome, OutcomeKind, Payload, Timestamp, payload};
+use futures::FutureExt as _;
 use ports::{Clock, HeaderName, Request, Rng, Sender};
 use signing::SignedHeaders;
 use uuid::Builder;
@@ -36,9 +39,24 @@ impl Attempts {
             body: payload.body,
             timeout: target.timeout,
         };
-        let outcome = self.sender.send(request).await;
+        let outcome = self.send(request, started).await;
         let id = attempt_id(started, &*self.rng);
         AttemptReport { id, started, outcome, signatures, url: target.url.clone() }
+    }
+
+    /// Sends; a panic on the way is our bug and ends this attempt alone, so that its place is free again.
+    async fn send(&self, request: Request, started: Timestamp) -> Outcome {
+        let sending = AssertUnwindSafe(self.sender.send(request)).catch_unwind();
+        sending.await.unwrap_or_else(|_| {
+            tracing::error!("sending a request panicked: a bug; the attempt counts as failed");
+            Outcome {
+                kind: OutcomeKind::Failed(ErrorClass::Http),
+                duration: self.clock.now().since(started),
+                excerpt: Bytes::new(),
+                retry_after: None,
+                detail: "failed inside postrider; see its log".to_owned(),
+            }
+        })
     }
 
     fn headers(

@@ -7,7 +7,7 @@ use delivery::{Effect, LoadToken, LoadedDelivery};
 use domain::record::decode;
 use domain::{
     BacklogKey, EndpointState, EndpointUid, Event, EventRef, FactKind, LaneKey, LogPosition,
-    Position, Revision, RunId, RunState, TenantId,
+    Position, Revision, RunId, RunState, Shard, TenantId,
 };
 use ports::{Applied, Hint, LogRecord, StateChange};
 
@@ -55,6 +55,16 @@ impl Look {
                 return Err(other);
             }
         }))
+    }
+}
+
+impl Look {
+    /// The shard whose owner the answer is for. Answers with a token of their own name none.
+    pub(crate) fn shard(&self) -> Option<Shard> {
+        match self {
+            Self::Page { lane, .. } | Self::Scan { lane, .. } => Some(lane.shard),
+            Self::Load { .. } | Self::SetState { .. } => None,
+        }
     }
 }
 

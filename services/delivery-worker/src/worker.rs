@@ -11,8 +11,8 @@ use delivery::{
     WriteToken,
 };
 use domain::{
-    Command, CommandId, EndpointUid, Event, EventRef, LaneKey, Position, Revision, Shard, TenantId,
-    Timestamp,
+    Command, CommandId, EndpointUid, Epoch, Event, EventRef, LaneKey, Position, Revision, Shard,
+    TenantId, Timestamp,
 };
 use ports::BacklogPage;
 use runtime::Shutdown;
@@ -61,6 +61,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often positions are saved: what lies between is read again after a crash.
 const ACK_INTERVAL: Duration = Duration::from_millis(200);
 
+/// The assignment that a look belongs to, if to any: an answer that comes after the shard has changed hands is dropped.
+type LookOwner = Option<(Shard, Epoch)>;
+
 /// A delivery worker.
 pub struct Worker {
     config: Arc<Config>,
@@ -71,8 +74,9 @@ pub struct Worker {
     targets: HashMap<EndpointUid, Arc<Target>>,
     views: BTreeMap<TenantId, Arc<TenantView>>,
     attempts_running: JoinSet<(AttemptToken, AttemptReport)>,
-    looks_running: JoinSet<Input>,
-    looks_waiting: VecDeque<Look>,
+    looks_running: JoinSet<(LookOwner, Input)>,
+    looks_waiting: VecDeque<(LookOwner, Look)>,
+    epochs: BTreeMap<Shard, Epoch>,
     writes_waiting: VecDeque<Box<Write>>,
     acks_waiting: Acks,
     acks_due: Option<Timestamp>,
@@ -110,6 +114,7 @@ impl Worker {
             attempts_running: JoinSet::new(),
             looks_running: JoinSet::new(),
             looks_waiting: VecDeque::new(),
+            epochs: BTreeMap::new(),
             writes_waiting: VecDeque::new(),
             acks_waiting: Acks::new(),
             acks_due: None,
@@ -209,7 +214,8 @@ impl Worker {
             Some(input) = inputs.recv() => self.take_input(input),
             Some(ended) = self.looks_running.join_next(), if !self.looks_running.is_empty() => {
                 match ended {
-                    Ok(input) => self.take_input(input),
+                    Ok((owner, input)) if self.still_owns(owner) => self.take_input(input),
+                    Ok(_) => {}
                     Err(error) => tracing::error!(%error, "a look into the store ended badly: a bug"),
                 }
             }
@@ -244,9 +250,10 @@ impl Worker {
             }
         }
         while self.looks_running.len() < LOOKS_MAX
-            && let Some(look) = self.looks_waiting.pop_front()
+            && let Some((owner, look)) = self.looks_waiting.pop_front()
         {
-            self.looks_running.spawn(self.looks.clone().look(look));
+            let looking = self.looks.clone().look(look);
+            self.looks_running.spawn(async move { (owner, looking.await) });
         }
         if self.acks_due.is_some_and(|due| due <= self.deps.clock.now()) {
             self.send_acks(&channels.acks);
@@ -259,7 +266,13 @@ impl Worker {
             views.values().find(|view| view.endpoints.contains_key(&uid)).map(|v| v.tenant.clone())
         };
         match Look::from_effect(effect, tenant_of) {
-            Ok(look) => self.looks_waiting.extend(look),
+            Ok(look) => {
+                let epochs = &self.epochs;
+                let owner = |look: &Look| {
+                    look.shard().and_then(|shard| epochs.get(&shard).map(|epoch| (shard, *epoch)))
+                };
+                self.looks_waiting.extend(look.map(|look| (owner(&look), look)));
+            }
             Err(Effect::Attempt(start)) => {
                 let token = start.token;
                 let Some(target) = self.targets.get(&start.endpoint).cloned() else {
@@ -284,6 +297,10 @@ impl Worker {
                 | Effect::SetState { .. },
             ) => {}
         }
+    }
+
+    fn still_owns(&self, owner: LookOwner) -> bool {
+        owner.is_none_or(|(shard, epoch)| self.epochs.get(&shard) == Some(&epoch))
     }
 
     fn send_acks(&mut self, acks: &mpsc::Sender<Acks>) {

@@ -22,6 +22,7 @@ impl Worker {
                     lanes = lanes.len(),
                     "took a shard over"
                 );
+                self.epochs.insert(shard, epoch);
                 self.engine.assign(shard, epoch, acked, head, lanes, now);
                 self.owned.send_modify(|owned| {
                     owned.insert(shard);
@@ -36,6 +37,7 @@ impl Worker {
             }
             FromLog::Revoked(shard) => {
                 tracing::info!(shard = shard.0, "gave a shard up");
+                self.epochs.remove(&shard);
                 self.engine.revoke(shard);
                 self.acks_waiting.remove(&shard);
                 self.owned.send_modify(|owned| {
@@ -51,7 +53,6 @@ impl Worker {
                 let (now, jitter) = (self.deps.clock.now(), self.jitter());
                 self.engine.handle_outcome(token, report, jitter, now);
             }
-            // The delivery keeps its place and is sent again after a restart.
             Err(error) => tracing::error!(%error, "an attempt ended badly: a bug"),
         }
     }
