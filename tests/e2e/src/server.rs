@@ -100,11 +100,11 @@ impl Options {
             .stderr(Stdio::piped())
             .spawn()
             .context("starting postrider")?;
-        let readers = [
+        let mut readers = [
             logs.collect(child.stdout.take().context("its standard output")?),
             logs.collect(child.stderr.take().context("its standard error")?),
         ];
-        let address = ready(&mut child, &logs).await?;
+        let address = ready(&mut child, &logs, &mut readers).await?;
         Ok(Server { child, address, data_dir, logs, readers, options: self })
     }
 }
@@ -122,17 +122,33 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-async fn ready(child: &mut Child, logs: &Logs) -> Result<SocketAddr> {
+async fn ready(
+    child: &mut Child,
+    logs: &Logs,
+    readers: &mut [JoinHandle<()>; 2],
+) -> Result<SocketAddr> {
     let line = logs.wait_for(|line| line.split_once(READY).map(|(_, rest)| rest.trim().to_owned()));
     let address = tokio::select! {
         address = timeout(DEADLINE, line) => address
             .map_err(|_| anyhow!("postrider was not ready within {} s:\n{}", DEADLINE.as_secs(), logs.tail(TAIL_LINES)))?,
         status = child.wait() => {
             let status = status.context("waiting for postrider")?;
+            // Its last words may still be on their way.
+            read_to_the_end(readers).await?;
             return Err(anyhow!("postrider ended before it was ready ({status}):\n{}", logs.tail(TAIL_LINES)));
         }
     };
     address.parse().with_context(|| format!("`{address}` in the line of readiness"))
+}
+
+async fn read_to_the_end(readers: &mut [JoinHandle<()>; 2]) -> Result<()> {
+    for reader in readers {
+        timeout(DEADLINE, reader)
+            .await
+            .context("the end of its output")?
+            .context("reading its output")?;
+    }
+    Ok(())
 }
 
 /// A running process. Dropping it kills it, and panics if it had logged an ERROR that was not expected.
@@ -270,12 +286,7 @@ impl Server {
     }
 
     async fn stopped(mut self) -> Result<Stopped> {
-        for reader in &mut self.readers {
-            timeout(DEADLINE, reader)
-                .await
-                .context("the end of its output")?
-                .context("reading its output")?;
-        }
+        read_to_the_end(&mut self.readers).await?;
         let errors = self.logs.errors(&self.options.expected_errors);
         ensure!(errors.is_empty(), "unexpected errors in the log:\n{}", errors.join("\n"));
         Ok(Stopped {

@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use postrider_e2e::{Receiver, Reply};
 use serde_json::json;
+use tokio::time::interval;
 
 use crate::support::{TENANT, report, start};
 
 const ENDPOINTS: usize = 20;
-const BATCHES: usize = 60;
-const BATCH: usize = 5;
+const BATCHES: usize = 80;
+const BATCH: usize = 2;
+/// The pace of the load, 50 events a second: below what two busy cores do, so that queues are nobody's but the dead one's.
+const EVERY: Duration = Duration::from_millis(40);
 
 /// Publishes a load to twenty endpoints; gives the time from the call to the arrival of every delivery to all but the
 /// first of them, sorted.
@@ -25,7 +28,9 @@ async fn run(dead: bool) -> Result<Vec<Duration>> {
         receiver.reply_to("/0", [Reply::hang()]);
     }
     let mut published: BTreeMap<String, Instant> = BTreeMap::new();
+    let mut pace = interval(EVERY);
     for _ in 0..BATCHES {
+        pace.tick().await;
         let event = json!({ "type": "load.sent", "data": { "text": "x".repeat(1_000) } });
         let body = json!({ "events": vec![event; BATCH] });
         let began = Instant::now();

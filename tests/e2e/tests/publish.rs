@@ -39,7 +39,7 @@ async fn an_id_of_the_publisher_is_kept_and_can_be_read() -> Result<()> {
     });
     let result = api.publish_event(event).await?;
     assert_eq!(text(&result, "id"), "order-42_x");
-    assert_eq!(result["duplicate"].as_bool().unwrap_or(false), false);
+    assert_ne!(result["duplicate"], true);
     receiver.wait_for_event("order-42_x", 1).await?;
     let read = api.rest.get(&format!("{TENANT}/events/order-42_x")).await?.ok()?["event"].clone();
     assert_eq!(text(&read, "type"), "order.placed");
@@ -61,7 +61,7 @@ async fn the_same_key_and_body_is_one_event_and_one_fan_out() -> Result<()> {
         json!({ "type": "payment.completed", "data": { "n": 1 }, "id": "payment-7" }),
     ] {
         let first = api.publish_event(event.clone()).await?;
-        assert_eq!(first["duplicate"].as_bool().unwrap_or(false), false);
+        assert_ne!(first["duplicate"], true);
         let again = api.publish_event(event.clone()).await?;
         assert_eq!((&again["id"], &again["duplicate"]), (&first["id"], &json!(true)));
         // Twice in one batch is once as well.
@@ -242,11 +242,15 @@ async fn channels_narrow_what_matches() -> Result<()> {
 async fn a_change_of_subscriptions_holds_for_the_next_event() -> Result<()> {
     let (_server, api) = start().await?;
     let receiver = answering(200).await?;
+    let witness = answering(200).await?;
+    api.endpoint("witness", &witness.url("/"), json!({})).await?;
     api.create("shop", &receiver.url("/"), json!({}), json!([])).await?.ok()?;
     let path = format!("{TENANT}/endpoints/shop/subscriptions");
     let mut expected = Vec::new();
     for round in 0..5 {
-        api.publish("payment.missed").await?;
+        let missed = api.publish("payment.missed").await?;
+        // What the worker has not matched yet may see the newer configuration.
+        witness.wait_for_event(&missed, 1).await?;
         let body = json!({
             "subscriptionId": "only", "subscription": { "eventTypes": ["payment.*"] },
         });
@@ -341,7 +345,7 @@ async fn a_checked_batch_is_not_published() -> Result<()> {
     until("the event is listed", async || {
         let listed = api.rest.get(&format!("{TENANT}/events")).await?.ok()?;
         let ids: Vec<_> = listed["events"].as_array().into_iter().flatten().collect();
-        Ok((ids.len() == 1 && ids[0]["id"] == Value::from(real.clone())).then_some(()))
+        Ok((ids.len() == 1 && ids[0]["id"] == real.as_str()).then_some(()))
     })
     .await
 }

@@ -56,7 +56,7 @@ async fn a_redrive_that_fails_comes_back_with_its_new_reason_and_count() -> Resu
     let back = api.dead_letter_when("shop", &id, |letter| letter["redriveCount"] == 1).await?;
     assert_eq!(text(&back, "reason"), "RETRIES_EXHAUSTED");
     assert_eq!(back["name"], letter["name"], "the same dead letter");
-    assert_eq!(back["redriving"].as_bool().unwrap_or(false), false);
+    assert_ne!(back["redriving"], true);
     // A whole new schedule: one rejected attempt, then three of the redrive.
     assert_eq!(back["attemptCount"], 4);
     let seen: Vec<_> = receiver.requests().iter().map(|r| r.attempt()).collect();

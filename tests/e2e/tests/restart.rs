@@ -74,7 +74,9 @@ async fn an_open_breaker_and_a_disabled_endpoint_stay_so_over_a_restart() -> Res
     api.publish_many("a.one", 5).await?;
     api.publish("b.one").await?;
     let open = |e: &Value| e["health"]["breaker"] == "OPEN";
-    api.endpoint_when("fails", "open", open).await?;
+    // What is shown is durable; the rest of a lane's row follows within a second.
+    let shown = |e: &Value| open(e) && e["health"]["backlogSize"] == 5;
+    api.endpoint_when("fails", "open, and 5 wait", shown).await?;
     api.endpoint_when("gone", "disabled", |e| e["state"] == "DISABLED").await?;
 
     let server = server.kill().await?.start().await?;
