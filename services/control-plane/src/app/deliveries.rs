@@ -208,7 +208,11 @@ pub(crate) fn view(
     });
     let reason = ordered.iter().rev().find_map(|fact| reason_of(fact));
     let letter = DeadLetterId::of(endpoint.uid, &at);
-    let summary = DeliverySummary::of(at, endpoint.uid, facts);
+    let mut summary = DeliverySummary::of(at, endpoint.uid, facts);
+    if facts.is_empty() && summary.state == DeliveryState::Pending {
+        // Scheduled, and not tried yet.
+        summary.next_attempt = event.as_ref().and_then(|event| event.deliver_at);
+    }
     let is_dead = summary.state == DeliveryState::DeadLettered;
     DeliveryView {
         name,
