@@ -31,8 +31,9 @@ impl DeadLetterService for DeadLetters {
     ) -> Answer<v1::ListDeadLettersResponse> {
         let call = request.into_inner();
         let scope = EndpointScope::parse("parent", &call.parent)?;
-        let query = dead_letter::query(&call)?;
-        let page = PageRequest::parse(call.page_size, call.page_token)?;
+        let query = dead_letter::query(&call);
+        let page = PageRequest::parse(call.page_size, call.page_token);
+        let (query, page) = request::both(query, page)?;
         let page = self.0.list_dead_letters(&scope, query, &page).await?;
         Ok(Response::new(v1::ListDeadLettersResponse {
             dead_letters: page.items.into_iter().map(dead_letter::in_list).collect(),
@@ -46,8 +47,8 @@ impl DeadLetterService for DeadLetters {
     ) -> Answer<v1::RedriveDeadLetterResponse> {
         let mut call = request.into_inner();
         let id = std::mem::take(&mut call.request_id);
-        let repeat = request::request_id("RedriveDeadLetter", &id, &call)?;
-        let name = DeadLetterName::parse("name", &call.name)?;
+        let repeat = request::request_id("RedriveDeadLetter", &id, &call);
+        let (repeat, name) = request::both(repeat, DeadLetterName::parse("name", &call.name))?;
         let target = self.0.redrive(&name, repeat.as_ref()).await?;
         Ok(Response::new(dead_letter::redriven(target)))
     }

@@ -31,8 +31,9 @@ impl DeliveryService for Deliveries {
     ) -> Answer<v1::ListDeliveriesResponse> {
         let call = request.into_inner();
         let scope = EndpointScope::parse("parent", &call.parent)?;
-        let event = delivery::event_filter(&scope, &call.event)?;
-        let page = PageRequest::parse(call.page_size, call.page_token)?;
+        let event = delivery::event_filter(&scope, &call.event);
+        let page = PageRequest::parse(call.page_size, call.page_token);
+        let (event, page) = request::both(event, page)?;
         let page = self.0.list_deliveries(&scope, event.as_ref(), &page).await?;
         Ok(Response::new(v1::ListDeliveriesResponse {
             deliveries: page.items.into_iter().map(delivery::to_wire).collect(),
@@ -46,8 +47,8 @@ impl DeliveryService for Deliveries {
     ) -> Answer<v1::CancelDeliveryResponse> {
         let mut call = request.into_inner();
         let id = std::mem::take(&mut call.request_id);
-        let repeat = request::request_id("CancelDelivery", &id, &call)?;
-        let name = DeliveryName::parse("name", &call.name)?;
+        let repeat = request::request_id("CancelDelivery", &id, &call);
+        let (repeat, name) = request::both(repeat, DeliveryName::parse("name", &call.name))?;
         let cancelled = self.0.cancel_delivery(&name, repeat.as_ref()).await?;
         let delivery = Some(delivery::to_wire(cancelled));
         Ok(Response::new(v1::CancelDeliveryResponse { delivery }))
@@ -58,8 +59,9 @@ impl DeliveryService for Deliveries {
         request: Request<v1::ListAttemptsRequest>,
     ) -> Answer<v1::ListAttemptsResponse> {
         let call = request.into_inner();
-        let (scope, event) = EndpointScope::parse_delivery("parent", &call.parent)?;
-        let page = PageRequest::parse(call.page_size, call.page_token)?;
+        let parent = EndpointScope::parse_delivery("parent", &call.parent);
+        let page = PageRequest::parse(call.page_size, call.page_token);
+        let ((scope, event), page) = request::both(parent, page)?;
         let page = self.0.list_attempts(&scope, &event, &page).await?;
         Ok(Response::new(v1::ListAttemptsResponse {
             attempts: page.items.into_iter().map(attempt::to_wire).collect(),

@@ -1,5 +1,6 @@
 //! Endpoints on the wire.
 
+use domain::egress_policy::EgressPolicy;
 use domain::{DisableReason, EndpointId, EndpointState, EventType, limits};
 use wire::api::v1;
 use wire::api::v1::endpoint as proto;
@@ -10,8 +11,14 @@ use crate::app::{
     Health, Issued, RotateSecret, disable_text, name_of_endpoint, parse_tenant,
 };
 
-/// Reads a request to make an endpoint.
-pub(crate) fn create(mut call: v1::CreateEndpointRequest) -> Result<CreateEndpoint, Error> {
+/// Reads and checks a request to make an endpoint.
+///
+/// # Errors
+/// [`Error::Invalid`] with the faults of all its parts.
+pub(crate) fn create(
+    mut call: v1::CreateEndpointRequest,
+    egress: &EgressPolicy,
+) -> Result<CreateEndpoint, Error> {
     let id = std::mem::take(&mut call.request_id);
     let request = request::request_id("CreateEndpoint", &id, &call);
     let mut faults = Faults::default();
@@ -20,11 +27,10 @@ pub(crate) fn create(mut call: v1::CreateEndpointRequest) -> Result<CreateEndpoi
     let endpoint_id = Some(call.endpoint_id.as_str())
         .filter(|id| !id.is_empty())
         .map(|id| faults.check("endpoint_id", EndpointId::parse(id)));
-    let endpoint = call.endpoint.unwrap_or_else(|| {
+    let draft = call.endpoint.as_ref().map(|given| draft(&mut faults, given, egress, None));
+    if draft.is_none() {
         faults.add("endpoint", "required: it needs a url at least");
-        v1::Endpoint::default()
-    });
-    let draft = draft(&mut faults, &endpoint);
+    }
     if call.subscriptions.len() > limits::SUBSCRIPTIONS_MAX {
         let count = call.subscriptions.len();
         let max = limits::SUBSCRIPTIONS_MAX;
@@ -36,7 +42,7 @@ pub(crate) fn create(mut call: v1::CreateEndpointRequest) -> Result<CreateEndpoi
         .map(|(i, s)| subscription::draft(&mut faults, &format!("subscriptions[{i}]"), s))
         .collect();
     let secret = faults.take(secret::from_wire(&call.secret));
-    let tenant = faults.finish_with(tenant)?;
+    let (tenant, draft) = faults.finish_with(tenant.zip(draft))?;
     Ok(CreateEndpoint {
         tenant,
         id: endpoint_id.flatten(),
@@ -48,17 +54,23 @@ pub(crate) fn create(mut call: v1::CreateEndpointRequest) -> Result<CreateEndpoi
     })
 }
 
-/// Reads what a caller may set. Ranges, headers and the url are checked by the application.
-pub(crate) fn draft(faults: &mut Faults, endpoint: &v1::Endpoint) -> EndpointDraft {
+/// Reads and checks what a caller may set. A URL that is stored already is not checked again.
+pub(crate) fn draft(
+    faults: &mut Faults,
+    endpoint: &v1::Endpoint,
+    egress: &EgressPolicy,
+    stored_url: Option<&str>,
+) -> EndpointDraft {
     let delivery = endpoint.delivery.clone().unwrap_or_default();
-    EndpointDraft {
+    let draft = EndpointDraft {
         display_name: endpoint.display_name.clone(),
         description: endpoint.description.clone(),
         url: endpoint.url.clone(),
         headers: endpoint.headers.clone(),
         policy: policy::from_wire(faults, "endpoint.delivery", &delivery),
         labels: endpoint.labels.clone(),
-    }
+    };
+    draft.check(faults, egress, stored_url)
 }
 
 /// What a caller may set, on the wire.
@@ -178,3 +190,6 @@ pub(crate) fn test_type(text: &str) -> Result<EventType, Error> {
     let parsed = faults.check("event_type", EventType::parse(text));
     faults.finish_with(parsed)
 }
+
+#[cfg(test)]
+mod tests;

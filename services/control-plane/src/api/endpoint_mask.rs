@@ -1,5 +1,6 @@
 //! Which fields of an endpoint an update changes.
 
+use domain::egress_policy::EgressPolicy;
 use wire::api::v1;
 
 use super::endpoint;
@@ -47,32 +48,40 @@ pub(crate) struct Patch {
 }
 
 impl Patch {
-    /// Reads a mask. Without one the populated fields count; `*` is all.
-    ///
-    /// # Errors
-    /// A path that does not exist, or that an update cannot change.
+    /// Reads a mask. Without one the populated fields count; `*` is all. A path that does not exist, or that an update cannot change, is a fault.
     pub(crate) fn parse(
+        faults: &mut Faults,
         values: v1::Endpoint,
         mask: Option<prost_types::FieldMask>,
-    ) -> Result<Self, Violation> {
+    ) -> Self {
         let paths = match mask {
             None => populated(&values),
             Some(mask) if mask.paths.iter().any(|path| path == "*") => {
                 PATHS.into_iter().filter(|path| !path.contains('.')).collect()
             }
-            Some(mask) => mask.paths.iter().map(|path| settable(path)).collect::<Result<_, _>>()?,
+            Some(mask) => {
+                mask.paths.iter().filter_map(|path| faults.take(settable(path))).collect()
+            }
         };
-        Ok(Self { values, paths })
+        Self { values, paths }
     }
 
-    /// Turns what is set now into what shall be.
-    pub(crate) fn apply(&self, current: EndpointDraft) -> Result<EndpointDraft, Error> {
+    /// Turns what is set now into what shall be, checked.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with `faults`, those of the rest of the request, and those of the new values.
+    pub(crate) fn apply(
+        &self,
+        mut faults: Faults,
+        current: EndpointDraft,
+        egress: &EgressPolicy,
+    ) -> Result<EndpointDraft, Error> {
+        let stored_url = current.url.clone();
         let mut merged = endpoint::draft_to_wire(current);
         for path in &self.paths {
             self.set(path, &mut merged);
         }
-        let mut faults = Faults::default();
-        let draft = endpoint::draft(&mut faults, &merged);
+        let draft = endpoint::draft(&mut faults, &merged, egress, Some(&stored_url));
         faults.finish()?;
         Ok(draft)
     }
@@ -173,7 +182,23 @@ mod tests {
             display_name: "old".to_owned(),
             ..v1::Endpoint::default()
         };
-        endpoint::draft(&mut faults, &endpoint)
+        endpoint::draft(&mut faults, &endpoint, &EgressPolicy::production(), None)
+    }
+
+    fn patched(
+        values: v1::Endpoint,
+        mask: Option<prost_types::FieldMask>,
+    ) -> Result<EndpointDraft, Error> {
+        let mut faults = Faults::default();
+        let patch = Patch::parse(&mut faults, values, mask);
+        patch.apply(faults, draft(), &EgressPolicy::production())
+    }
+
+    fn faults(result: Result<EndpointDraft, Error>) -> Vec<Violation> {
+        match result {
+            Err(Error::Invalid(faults)) => faults,
+            other => panic!("not a field fault: {other:?}"),
+        }
     }
 
     #[test]
@@ -184,18 +209,35 @@ mod tests {
             ("uid", "set by the server"),
             ("delivery.x", "is not a field of an endpoint"),
         ] {
-            let fault = Patch::parse(v1::Endpoint::default(), mask(&[path])).expect_err(path);
-            assert_eq!(fault.field, "update_mask");
-            assert!(fault.description.contains(words), "{fault:?}");
+            let faults = faults(patched(v1::Endpoint::default(), mask(&[path])));
+            assert_eq!(faults[0].field, "update_mask");
+            assert!(faults[0].description.contains(words), "{faults:?}");
         }
+    }
+
+    #[test]
+    fn faults_of_the_mask_and_of_the_values_come_in_one_answer() {
+        let values = v1::Endpoint { url: "ftp://example.com/".to_owned(), ..Default::default() };
+        let faults = faults(patched(values, mask(&["urll", "url", "uid"])));
+        let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(fields, ["update_mask", "update_mask", "endpoint.url"]);
+    }
+
+    #[test]
+    fn a_stored_url_is_not_checked_again() {
+        let current = EndpointDraft { url: "https://10.0.0.1/".to_owned(), ..draft() };
+        let values = v1::Endpoint { display_name: "new".to_owned(), ..Default::default() };
+        let patch = Patch::parse(&mut Faults::default(), values, mask(&["display_name"]));
+        let policy = EgressPolicy::production();
+        let changed = patch.apply(Faults::default(), current.clone(), &policy).expect("valid");
+        assert_eq!(changed.url, current.url);
     }
 
     #[test]
     fn a_masked_field_changes_alone_and_may_be_emptied() {
         let values =
             v1::Endpoint { url: "https://example.com/b".to_owned(), ..v1::Endpoint::default() };
-        let patch = Patch::parse(values, mask(&["display_name"])).expect("valid");
-        let changed = patch.apply(draft()).expect("valid");
+        let changed = patched(values, mask(&["display_name"])).expect("valid");
         assert_eq!(changed.display_name, "");
         assert_eq!(changed.url, "https://example.com/a");
     }
@@ -209,8 +251,7 @@ mod tests {
             }),
             ..v1::Endpoint::default()
         };
-        let changed = Patch::parse(values, None).expect("valid").apply(draft());
-        let changed = changed.expect("valid");
+        let changed = patched(values, None).expect("valid");
         assert!(changed.policy.retry_schedule.steps().is_empty());
         assert_eq!(changed.display_name, "old");
     }

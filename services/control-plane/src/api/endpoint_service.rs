@@ -9,7 +9,7 @@ use wire::api::v1::endpoint_service_server::EndpointService;
 use super::endpoint_mask::Patch;
 use super::{endpoint, request};
 use crate::app::{
-    App, EndpointName, EndpointView, EventName, PageRequest, StateVerb, parse_tenant,
+    App, EndpointName, EndpointView, EventName, Faults, PageRequest, StateVerb, parse_tenant,
 };
 
 /// `EndpointService` over the application.
@@ -23,7 +23,7 @@ impl EndpointService for Endpoints {
         &self,
         request: Request<v1::CreateEndpointRequest>,
     ) -> Answer<v1::CreateEndpointResponse> {
-        let call = endpoint::create(request.into_inner())?;
+        let call = endpoint::create(request.into_inner(), &self.0.config.egress)?;
         let created = self.0.create_endpoint(call).await?;
         Ok(Response::new(endpoint::created(created)))
     }
@@ -42,8 +42,9 @@ impl EndpointService for Endpoints {
         request: Request<v1::ListEndpointsRequest>,
     ) -> Answer<v1::ListEndpointsResponse> {
         let call = request.into_inner();
-        let tenant = parse_tenant("parent", &call.parent)?;
-        let page = PageRequest::parse(call.page_size, call.page_token)?;
+        let tenant = parse_tenant("parent", &call.parent);
+        let page = PageRequest::parse(call.page_size, call.page_token);
+        let (tenant, page) = request::both(tenant, page)?;
         let page = self.0.list_endpoints(&tenant, &page).await?;
         Ok(Response::new(v1::ListEndpointsResponse {
             endpoints: page.items.into_iter().map(endpoint::to_wire).collect(),
@@ -57,13 +58,15 @@ impl EndpointService for Endpoints {
     ) -> Answer<v1::UpdateEndpointResponse> {
         let mut call = request.into_inner();
         let id = std::mem::take(&mut call.request_id);
-        let repeat = request::request_id("UpdateEndpoint", &id, &call)?;
+        let mut faults = Faults::default();
+        let repeat = faults.take(request::request_id("UpdateEndpoint", &id, &call)).flatten();
         let values = call.endpoint.unwrap_or_default();
-        let name = EndpointName::parse("endpoint.name", &values.name)?;
+        let name = faults.take(EndpointName::parse("endpoint.name", &values.name));
         let etag = values.etag.clone();
-        let patch = Patch::parse(values, call.update_mask)?;
+        let patch = Patch::parse(&mut faults, values, call.update_mask);
+        let name = faults.need(name)?;
         let how = (repeat.as_ref(), call.validate_only);
-        let apply = |current| patch.apply(current);
+        let apply = |current| patch.apply(faults.clone(), current, &self.0.config.egress);
         let updated = self.0.update_endpoint(&name, apply, &etag, how).await?;
         let endpoint = Some(endpoint::to_wire(updated));
         Ok(Response::new(v1::UpdateEndpointResponse { endpoint }))
@@ -75,8 +78,8 @@ impl EndpointService for Endpoints {
     ) -> Answer<v1::DeleteEndpointResponse> {
         let mut call = request.into_inner();
         let id = std::mem::take(&mut call.request_id);
-        let repeat = request::request_id("DeleteEndpoint", &id, &call)?;
-        let name = EndpointName::parse("name", &call.name)?;
+        let repeat = request::request_id("DeleteEndpoint", &id, &call);
+        let (repeat, name) = request::both(repeat, EndpointName::parse("name", &call.name))?;
         self.0.delete_endpoint(&name, &call.etag, repeat.as_ref()).await?;
         Ok(Response::new(v1::DeleteEndpointResponse {}))
     }
@@ -87,8 +90,8 @@ impl EndpointService for Endpoints {
     ) -> Answer<v1::PauseEndpointResponse> {
         let mut call = request.into_inner();
         let id = std::mem::take(&mut call.request_id);
-        let repeat = request::request_id("PauseEndpoint", &id, &call)?;
-        let name = EndpointName::parse("name", &call.name)?;
+        let repeat = request::request_id("PauseEndpoint", &id, &call);
+        let (repeat, name) = request::both(repeat, EndpointName::parse("name", &call.name))?;
         let (app, verb) = (&self.0, StateVerb::Pause);
         let view = app.change_state(&name, verb, &call.etag, repeat.as_ref());
         let endpoint = shown(view.await?);
@@ -101,8 +104,8 @@ impl EndpointService for Endpoints {
     ) -> Answer<v1::ResumeEndpointResponse> {
         let mut call = request.into_inner();
         let id = std::mem::take(&mut call.request_id);
-        let repeat = request::request_id("ResumeEndpoint", &id, &call)?;
-        let name = EndpointName::parse("name", &call.name)?;
+        let repeat = request::request_id("ResumeEndpoint", &id, &call);
+        let (repeat, name) = request::both(repeat, EndpointName::parse("name", &call.name))?;
         let catch_up = call.catch_up.unwrap_or(true);
         let (app, verb) = (&self.0, StateVerb::Resume { catch_up });
         let view = app.change_state(&name, verb, &call.etag, repeat.as_ref());
@@ -116,8 +119,8 @@ impl EndpointService for Endpoints {
     ) -> Answer<v1::DisableEndpointResponse> {
         let mut call = request.into_inner();
         let id = std::mem::take(&mut call.request_id);
-        let repeat = request::request_id("DisableEndpoint", &id, &call)?;
-        let name = EndpointName::parse("name", &call.name)?;
+        let repeat = request::request_id("DisableEndpoint", &id, &call);
+        let (repeat, name) = request::both(repeat, EndpointName::parse("name", &call.name))?;
         let (app, verb) = (&self.0, StateVerb::Disable);
         let view = app.change_state(&name, verb, &call.etag, repeat.as_ref());
         let endpoint = shown(view.await?);
@@ -130,8 +133,8 @@ impl EndpointService for Endpoints {
     ) -> Answer<v1::TestEndpointResponse> {
         let mut call = request.into_inner();
         let id = std::mem::take(&mut call.request_id);
-        let repeat = request::request_id("TestEndpoint", &id, &call)?;
-        let name = EndpointName::parse("name", &call.name)?;
+        let repeat = request::request_id("TestEndpoint", &id, &call);
+        let (repeat, name) = request::both(repeat, EndpointName::parse("name", &call.name))?;
         let event_type = endpoint::test_type(&call.event_type)?;
         let (app, tenant) = (&self.0, name.tenant.clone());
         let delivery = app.test_endpoint(&name, event_type, repeat.as_ref()).await?;

@@ -63,8 +63,8 @@ impl EventService for Events {
     ) -> Answer<v1::ResendEventResponse> {
         let mut call = request.into_inner();
         let id = std::mem::take(&mut call.request_id);
-        let repeat = request::request_id("ResendEvent", &id, &call)?;
-        let name = EventName::parse("name", &call.name)?;
+        let repeat = request::request_id("ResendEvent", &id, &call);
+        let (repeat, name) = request::both(repeat, EventName::parse("name", &call.name))?;
         let endpoint = resend_target(&name, &call.endpoint)?;
         let (app, endpoint) = (&self.0, endpoint.as_ref());
         let deliveries = app.resend(&name, endpoint, repeat.as_ref()).await?;

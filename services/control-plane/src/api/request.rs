@@ -5,7 +5,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use uuid::{Uuid, Version};
 
-use crate::app::{RequestId, Violation};
+use crate::app::{Error, RequestId, Violation};
 
 /// Reads a request id. `request` is the request without it, `method` its method: two requests are the same when both are.
 pub(crate) fn request_id(
@@ -29,6 +29,20 @@ pub(crate) fn request_id(
         .chain_update(request.encode_to_vec())
         .finalize();
     Ok(Some(RequestId { id, hash: hash.into() }))
+}
+
+/// Both values, or the faults of both.
+pub(crate) fn both<A, B>(
+    one: Result<A, Violation>,
+    other: Result<B, Violation>,
+) -> Result<(A, B), Error> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (one, other) => {
+            let faults = [one.err(), other.err()];
+            Err(Error::Invalid(faults.into_iter().flatten().collect()))
+        }
+    }
 }
 
 /// The etag of a revision; empty for what was not stored.

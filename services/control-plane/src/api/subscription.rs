@@ -21,7 +21,7 @@ pub(crate) fn draft(
     subscription: &v1::Subscription,
 ) -> SubscriptionDraft {
     let at = |field: &str| format!("{path}.{field}");
-    check_unsupported(faults, path, subscription);
+    check_filter(faults, path, subscription);
     let types = &subscription.event_types;
     if types.is_empty() || types.len() > limits::PATTERNS_MAX {
         faults.add(
@@ -44,17 +44,12 @@ pub(crate) fn draft(
     SubscriptionDraft { event_types, channels }
 }
 
-/// Parts that this version does not keep: refused, so that nothing is lost in silence.
-fn check_unsupported(faults: &mut Faults, path: &str, subscription: &v1::Subscription) {
-    let given = [
-        ("filter", !subscription.filter.is_empty()),
-        ("description", !subscription.description.is_empty()),
-        ("labels", !subscription.labels.is_empty()),
-    ];
-    for (field, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
+/// Filters are refused, so that none is lost in silence and more is delivered than was asked for.
+fn check_filter(faults: &mut Faults, path: &str, subscription: &v1::Subscription) {
+    if !subscription.filter.is_empty() {
         faults.add(
-            format!("{path}.{field}"),
-            format!("{field} of subscriptions is not supported by this version: leave it out"),
+            format!("{path}.filter"),
+            "filters are not supported by this version: leave it out, and narrow by event_types or channels",
         );
     }
 }
@@ -143,11 +138,11 @@ pub(crate) struct Patch {
 impl Patch {
     /// Reads a mask. Without one the populated fields count; `*` is all.
     pub(crate) fn parse(
+        faults: &mut Faults,
         values: v1::Subscription,
         mask: Option<prost_types::FieldMask>,
-    ) -> Result<Self, Error> {
-        let mut faults = Faults::default();
-        check_unsupported(&mut faults, "subscription", &values);
+    ) -> Self {
+        check_filter(faults, "subscription", &values);
         let mut patch = Self {
             event_types: mask.is_none() && !values.event_types.is_empty(),
             channels: mask.is_none() && !values.channels.is_empty(),
@@ -159,19 +154,25 @@ impl Patch {
                 "event_types" => patch.event_types = true,
                 "channels" => patch.channels = true,
                 // Nothing to keep, and nothing given: checked above.
-                "filter" | "description" | "labels" => {}
+                "filter" => {}
                 other => {
                     let fault = unknown(other);
                     faults.add(fault.field, fault.description);
                 }
             }
         }
-        faults.finish()?;
-        Ok(patch)
+        patch
     }
 
     /// Turns what is set now into what shall be.
-    pub(crate) fn apply(&self, current: SubscriptionDraft) -> Result<SubscriptionDraft, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with `faults`, those of the rest of the request, and those of the new values.
+    pub(crate) fn apply(
+        &self,
+        mut faults: Faults,
+        current: SubscriptionDraft,
+    ) -> Result<SubscriptionDraft, Error> {
         let mut merged = draft_to_wire(&current);
         if self.event_types {
             merged.event_types.clone_from(&self.values.event_types);
@@ -179,7 +180,6 @@ impl Patch {
         if self.channels {
             merged.channels.clone_from(&self.values.channels);
         }
-        let mut faults = Faults::default();
         let draft = draft(&mut faults, "subscription", &merged);
         faults.finish()?;
         Ok(draft)

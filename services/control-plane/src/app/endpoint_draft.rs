@@ -6,9 +6,9 @@ use domain::egress_policy::{EgressPolicy, stored_form};
 use domain::{DeliveryPolicy, Endpoint, check_custom_header, limits};
 use url::Url;
 
-use super::{Error, Faults};
+use super::Faults;
 
-/// What a caller may set of an endpoint.
+/// What a caller may set of an endpoint. Calls of the application take it [checked](Self::check).
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct EndpointDraft {
     pub(crate) display_name: String,
@@ -31,30 +31,37 @@ impl EndpointDraft {
         }
     }
 
-    /// Checks everything and gives it back as it is stored. A URL equal to `stored_url` is not checked again: the policy may have become stricter, and the
-    /// dial enforces it.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] with all faults, fields below `endpoint.`.
-    pub(crate) fn checked(
+    /// Checks everything, notes all faults (fields below `endpoint.`), and gives the draft back as it is stored. A URL equal to `stored_url` is not checked
+    /// again: the policy may have become stricter, and the dial enforces it.
+    pub(crate) fn check(
         mut self,
+        faults: &mut Faults,
         egress: &EgressPolicy,
         stored_url: Option<&str>,
-    ) -> Result<Self, Error> {
-        let mut faults = Faults::default();
-        check_text(&mut faults, "endpoint.display_name", &self.display_name);
-        check_text(&mut faults, "endpoint.description", &self.description);
-        check_labels(&mut faults, "endpoint.labels", &self.labels);
+    ) -> Self {
+        check_text(faults, "endpoint.display_name", &self.display_name);
+        check_text(faults, "endpoint.description", &self.description);
+        check_labels(faults, "endpoint.labels", &self.labels);
         if stored_url != Some(self.url.as_str()) {
             let url = faults.check("endpoint.url", check_url(&self.url, egress));
             self.url = url.unwrap_or_default();
         }
-        self.headers = check_headers(&mut faults, &self.headers);
-        if let Err(error) = self.policy.validate() {
-            faults.add(format!("endpoint.delivery.{}", error.field), error.to_string());
-        }
-        faults.finish()?;
-        Ok(self)
+        self.headers = check_headers(faults, &self.headers);
+        check_policy(faults, &self.policy);
+        self
+    }
+}
+
+/// Checks the numbers of a policy one by one: the whole would name its first fault alone.
+fn check_policy(faults: &mut Faults, policy: &DeliveryPolicy) {
+    let with = DeliveryPolicy::default;
+    let parts = [
+        DeliveryPolicy { timeout: policy.timeout, ..with() },
+        DeliveryPolicy { max_concurrency: policy.max_concurrency, ..with() },
+        DeliveryPolicy { disable_after: policy.disable_after, ..with() },
+    ];
+    for error in parts.iter().filter_map(|part| part.validate().err()) {
+        faults.add(format!("endpoint.delivery.{}", error.field), error.to_string());
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct EndpointView {
     pub(crate) health: Health,
 }
 
-/// A call of `CreateEndpoint`, with a draft that is not checked yet.
+/// A call of `CreateEndpoint`, with a checked draft.
 #[derive(Debug)]
 pub(crate) struct CreateEndpoint {
     pub(crate) tenant: TenantId,
@@ -53,12 +53,11 @@ impl App {
     /// Makes an endpoint with its subscriptions and its first secret: all of it or nothing.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::AlreadyExists`], [`Error::QuotaExceeded`].
+    /// [`Error::AlreadyExists`], [`Error::QuotaExceeded`].
     pub(crate) async fn create_endpoint(
         &self,
-        mut call: CreateEndpoint,
+        call: CreateEndpoint,
     ) -> Result<CreatedEndpoint, Error> {
-        call.draft = call.draft.checked(&self.config.egress, None)?;
         let tenant = self.tenant(&call.tenant).await?;
         let seed = if call.validate_only {
             Seed::new(&*self.deps.clock, &*self.deps.rng)
@@ -204,8 +203,7 @@ impl App {
         for _ in 0..TRIES_MAX {
             let old = self.endpoint_config(name).await?;
             check_etag(name, etag, old.endpoint.revision)?;
-            let draft = change(EndpointDraft::of(&old.endpoint))?
-                .checked(&self.config.egress, Some(&old.endpoint.url))?;
+            let draft = change(EndpointDraft::of(&old.endpoint))?;
             let new = changed(&old, draft, self.deps.clock.now());
             if validate_only {
                 return self.view(new).await;

@@ -121,7 +121,7 @@ fn state_text(state: DeliveryState) -> &'static str {
 }
 
 /// Gathers faults, so that a caller sees all of them at once; the first 20.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Faults(Vec<Violation>);
 
 /// Most faults in one answer.
@@ -157,6 +157,11 @@ impl Faults {
                 None
             }
         }
+    }
+
+    /// The value, without which there is no going on; when it is missing, all faults so far.
+    pub(crate) fn need<T>(&mut self, value: Option<T>) -> Result<T, Error> {
+        value.ok_or_else(|| Error::Invalid(std::mem::take(&mut self.0)))
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -2,7 +2,7 @@ use domain::{CommandKind, DisableReason, EndpointState};
 use ports::StateChange;
 
 use super::world::{SHARDS, World, create, name, page, request, subscription, tenant};
-use crate::app::{CreateSubscription, EndpointDraft, Error, StateVerb, Violation};
+use crate::app::{CreateSubscription, EndpointDraft, Error, StateVerb};
 
 const NOTHING: (Option<&crate::app::RequestId>, bool) = (None, false);
 
@@ -63,36 +63,6 @@ async fn validate_only_makes_nothing() {
 }
 
 #[tokio::test]
-async fn bad_drafts_name_every_field() {
-    type Change = fn(&mut EndpointDraft);
-    let table: [(&str, Change); 8] = [
-        ("endpoint.url", |d| d.url.clear()),
-        ("endpoint.url", |d| d.url = "example.com".into()),
-        ("endpoint.url", |d| d.url = "ftp://example.com/".into()),
-        ("endpoint.url", |d| d.url = "https://169.254.169.254/".into()),
-        ("endpoint.headers", |d| drop(d.headers.insert("Host".into(), "x".into()))),
-        ("endpoint.labels", |d| drop(d.labels.insert("A b".into(), "x".into()))),
-        ("endpoint.display_name", |d| d.display_name = "x".repeat(1_001)),
-        ("endpoint.delivery.timeout", |d| d.policy.timeout = std::time::Duration::ZERO),
-    ];
-    let world = World::new().await;
-    for (field, change) in table {
-        let mut call = create(Some("shop"), &["*"]);
-        change(&mut call.draft);
-        let faults = faults(world.app.create_endpoint(call).await.map(|_| ()));
-        assert_eq!(faults[0].field, field, "{faults:?}");
-    }
-    assert!(world.app.get_endpoint(&name("shop")).await.is_err());
-}
-
-fn faults(result: Result<(), Error>) -> Vec<Violation> {
-    match result {
-        Err(Error::Invalid(faults)) => faults,
-        other => panic!("not a field fault: {other:?}"),
-    }
-}
-
-#[tokio::test]
 async fn updates_respect_the_etag_and_probe_after_a_new_url() {
     let world = World::new().await;
     let made = world.endpoint("shop", "*").await.view.endpoint;
@@ -108,7 +78,7 @@ async fn updates_respect_the_etag_and_probe_after_a_new_url() {
     let error = world.app.update_endpoint(&shop, rename, &etag, NOTHING).await;
     assert!(matches!(error, Err(Error::EtagMismatch(_))));
     let moved = |draft: EndpointDraft| {
-        let url = "https://example.com/new#part".to_owned();
+        let url = "https://example.com/new".to_owned();
         Ok(EndpointDraft { url, ..draft })
     };
     let updated = world.app.update_endpoint(&shop, moved, "", NOTHING).await.expect("moved");
