@@ -254,24 +254,26 @@ pub struct NewEvent {
     /// `\[A-Za-z0-9_-\]{1,64}`. Default: made by the server, `evt_` and a UUIDv7 without dashes.
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
-    /// What happened, `resource.action`: segments of `\[a-zA-Z0-9_\]` joined by dots, at most 128 bytes.
+    /// What happened, `resource.action`: two or more segments of `\[a-zA-Z0-9_\]` joined by dots, at most 256 bytes.
     /// `postrider.` is reserved for operational events.
     #[prost(string, tag = "2")]
     pub r#type: ::prost::alloc::string::String,
     /// The body, at most 256 KiB unless the operator says otherwise; sent on byte for byte. REST takes any JSON value here.
     #[prost(bytes = "bytes", tag = "3")]
     pub data: ::prost::bytes::Bytes,
-    /// The media type of `data`. Default `application/json`: then `data` must be one JSON value.
+    /// The media type of `data`, at most 128 bytes. Default `application/json`: then, as for every `+json` type, `data` must
+    /// be one JSON value.
     #[prost(string, tag = "4")]
     pub content_type: ::prost::alloc::string::String,
-    /// The version of the payload's shape, a date such as `2026-08-01`. Default: the server's.
+    /// The version of the payload's shape, `\[A-Za-z0-9._-\]{1,32}`, by habit a date such as `2026-08-01`. Default: the server's.
     #[prost(string, tag = "5")]
     pub api_version: ::prost::alloc::string::String,
     /// The same key within 24 h gives the same event and one fan-out; `IDEMPOTENCY_KEY_REUSED` with another body.
     /// At most 256 bytes of visible ASCII. Default: `id`.
     #[prost(string, tag = "6")]
     pub idempotency_key: ::prost::alloc::string::String,
-    /// Endpoints that ask for order get events of one key in order. At most 256 bytes. Default: none.
+    /// Endpoints that ask for order get events of one key in order. At most 256 bytes without control
+    /// characters. Default: none.
     #[prost(string, tag = "7")]
     pub ordering_key: ::prost::alloc::string::String,
     /// Narrows which subscriptions match, at most 10 of `\[A-Za-z0-9_.:/-\]{1,128}`. Default: none.
@@ -1666,18 +1668,21 @@ pub struct Endpoint {
     /// Made by the server, new at each create: an endpoint deleted and made again under the same id has another uid.
     #[prost(string, tag = "2")]
     pub uid: ::prost::alloc::string::String,
-    /// What people call it; at most 128 characters. Empty by default.
+    /// What people call it; at most 1 000 characters. Empty by default.
     #[prost(string, tag = "3")]
     pub display_name: ::prost::alloc::string::String,
-    /// What it is for; at most 1 024 characters. Empty by default.
+    /// What it is for; at most 1 000 characters, line breaks among them. Empty by default.
     #[prost(string, tag = "4")]
     pub description: ::prost::alloc::string::String,
     /// Where requests go: `<https://…`> (or `<http://…`> where the operator allows it), at most 2 048 bytes, without user
     /// information. INVALID_ARGUMENT when it does not parse or names an address that the egress policy refuses.
     #[prost(string, tag = "5")]
     pub url: ::prost::alloc::string::String,
-    /// Sent with every delivery, beside our own headers. At most 32, names `\[A-Za-z0-9-\]`, values visible ASCII, 4 KiB in sum.
-    /// INVALID_ARGUMENT for names that are reserved: hop-by-hop, `host`, `content-length`, `webhook-*`, `x-webhook-*`, `traceparent`.
+    /// Sent with every delivery, beside our own headers. At most 30. Names are tokens of HTTP of at most 128 bytes, kept in
+    /// lower case; values are visible ASCII and blanks, at most 4 096 bytes each. INVALID_ARGUMENT for a name that is given
+    /// twice or is reserved: hop-by-hop and framing headers, `host`, `cookie`, `content-type`, `content-encoding`,
+    /// `accept-encoding`, `user-agent`, `traceparent`, `tracestate`, those of cloud metadata services, and all that begin with
+    /// `webhook-`, `x-webhook-`, `ce-`, `x-amz-`, `x-aws-`, `x-azure-` or `x-goog`.
     #[prost(btree_map = "string, string", tag = "6")]
     pub headers: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -1701,7 +1706,8 @@ pub struct Endpoint {
     /// How deliveries have fared of late.
     #[prost(message, optional, tag = "12")]
     pub health: ::core::option::Option<EndpointHealth>,
-    /// For the owner's own use. At most 64; keys `[a-z][a-z0-9_-]{0,62}`, values at most 63 characters.
+    /// For the owner's own use. At most 64; keys `[a-z][a-z0-9_-]{0,62}`, values at most 63 characters without control
+    /// characters.
     #[prost(btree_map = "string, string", tag = "13")]
     pub labels: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -1821,7 +1827,7 @@ pub mod endpoint {
 /// How deliveries to an endpoint are made.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeliveryPolicy {
-    /// The longest that one attempt may take, from connecting to the last byte of the answer. Default 30 s; 100 ms to 120 s.
+    /// The longest that one attempt may take, from connecting to the last byte of the answer. Default 30 s; 100 ms to 60 s.
     #[prost(message, optional, tag = "1")]
     pub timeout: ::core::option::Option<::prost_types::Duration>,
     /// How long to wait after each failed attempt. Default 10 s, 1 m, 5 m, 30 m, 1 h, 6 h, 24 h. At most 20 steps of 100 ms to
@@ -1832,10 +1838,11 @@ pub struct DeliveryPolicy {
     /// INVALID_ARGUMENT together with a `retry_schedule`.
     #[prost(bool, tag = "3")]
     pub no_retries: bool,
-    /// The most attempts per second, such as `100` or `0.5`. 0, the default, sets no limit; else 0.01 to 100 000.
+    /// The most attempts per second, such as `100` or `0.5`. 0, the default, sets no limit; else 0.01 to 100 000 with at most
+    /// two decimals.
     #[prost(double, tag = "4")]
     pub rate_limit: f64,
-    /// The most attempts at one time. 0, the default, leaves it to the adaptive window; else 1 to 1 000.
+    /// The most attempts at one time; the adaptive window stays below it. 0 means the default, 64; else 1 to 1 000.
     #[prost(int32, tag = "5")]
     pub max_concurrency: i32,
     /// Whether the order of events is kept. Default `NONE`.
@@ -1872,6 +1879,7 @@ pub mod delivery_policy {
         /// Events go out as they come; a failing one holds back nothing.
         None = 1,
         /// Events of one ordering key go out one after the other; a failing one holds back its key alone.
+        /// INVALID_ARGUMENT where the server does not support it.
         ByKey = 2,
     }
     impl Ordering {
@@ -2077,7 +2085,7 @@ pub struct Secret {
     pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Which events an endpoint gets. An event that several subscriptions of an endpoint match is delivered once.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Subscription {
     /// Resource name, `tenants/{tenant}/endpoints/{endpoint}/subscriptions/{subscription}`. The last part is
     /// `[a-z](\[a-z0-9-\]{0,61}\[a-z0-9\])?`.
@@ -2086,35 +2094,27 @@ pub struct Subscription {
     /// Made by the server, new at each create.
     #[prost(string, tag = "2")]
     pub uid: ::prost::alloc::string::String,
-    /// What it is for; at most 1 024 characters. Empty by default.
-    #[prost(string, tag = "3")]
-    pub description: ::prost::alloc::string::String,
-    /// Patterns of event types, 1 to 100: a type (`payment.completed`), all below a prefix (`payment.*`), or all (`*`).
-    /// `*` does not match operational events (`postrider.*`). INVALID_ARGUMENT for any other shape.
-    #[prost(string, repeated, tag = "4")]
+    /// Patterns of event types, 1 to 100 of at most 256 bytes: a type (`payment.completed`), all below a prefix
+    /// (`payment.*`), or all (`*`). `*` does not match operational events (`postrider.*`). INVALID_ARGUMENT for any other shape.
+    #[prost(string, repeated, tag = "3")]
     pub event_types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// An expression over the event that must hold as well; at most 4 096 bytes. Default: none.
+    /// An expression over the event that must hold as well. Default: none.
     /// INVALID_ARGUMENT where the server does not support filters or the expression does not parse.
-    #[prost(string, tag = "5")]
+    #[prost(string, tag = "4")]
     pub filter: ::prost::alloc::string::String,
-    /// Channels, at most 10: the event must name one of them. Default: events of every channel and of none.
-    #[prost(string, repeated, tag = "6")]
+    /// Channels, at most 10 of `\[A-Za-z0-9_.:/-\]{1,128}`: the event must name one of them. Default: events of every channel
+    /// and of none.
+    #[prost(string, repeated, tag = "5")]
     pub channels: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// For the owner's own use. At most 64; keys `[a-z][a-z0-9_-]{0,62}`, values at most 63 characters.
-    #[prost(btree_map = "string, string", tag = "7")]
-    pub labels: ::prost::alloc::collections::BTreeMap<
-        ::prost::alloc::string::String,
-        ::prost::alloc::string::String,
-    >,
     /// When it was made.
-    #[prost(message, optional, tag = "8")]
+    #[prost(message, optional, tag = "6")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
     /// When it last changed.
-    #[prost(message, optional, tag = "9")]
+    #[prost(message, optional, tag = "7")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
     /// Changes with each revision. Send it back to change only what was read: ABORTED when it is no longer current.
     /// Absent: the last writer wins.
-    #[prost(string, tag = "10")]
+    #[prost(string, tag = "8")]
     pub etag: ::prost::alloc::string::String,
 }
 /// A secret as it is shown once, to the caller who had it made.
@@ -2335,7 +2335,8 @@ pub struct RotateSecretRequest {
     /// The endpoint, `tenants/{tenant}/endpoints/{endpoint}`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// How long the old secrets go on signing beside the new one. Default 24 h, at most 7 d. 0 revokes all old ones at once.
+    /// How long the old secrets go on signing beside the new one, never longer than they would have. Default 24 h, at most
+    /// 7 d. 0 revokes all old ones at once.
     #[prost(message, optional, tag = "2")]
     pub grace_period: ::core::option::Option<::prost_types::Duration>,
     /// The new secret, `whsec_` and base64 of 24 to 64 bytes. Default: 32 random bytes.
@@ -2454,7 +2455,8 @@ pub mod endpoint_service_client {
             self
         }
         /// Makes an endpoint, its subscriptions and its first secret in one step: all of it or nothing.
-        /// ALREADY_EXISTS when the id is taken.
+        /// ALREADY_EXISTS when the id is taken; RESOURCE_EXHAUSTED `QUOTA_EXCEEDED` when the tenant has as many endpoints as it
+        /// may, 10 000 unless the operator says otherwise.
         pub async fn create_endpoint(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateEndpointRequest>,
@@ -2704,7 +2706,7 @@ pub mod endpoint_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Makes a new secret current and keeps the old ones signing for the grace period.
-        /// FAILED_PRECONDITION `TOO_MANY_SECRETS` when 5 are live already.
+        /// FAILED_PRECONDITION `TOO_MANY_SECRETS` when 5 are live already and the grace period is not 0.
         pub async fn rotate_secret(
             &mut self,
             request: impl tonic::IntoRequest<super::RotateSecretRequest>,
@@ -2747,7 +2749,8 @@ pub mod endpoint_service_server {
     #[async_trait]
     pub trait EndpointService: std::marker::Send + std::marker::Sync + 'static {
         /// Makes an endpoint, its subscriptions and its first secret in one step: all of it or nothing.
-        /// ALREADY_EXISTS when the id is taken.
+        /// ALREADY_EXISTS when the id is taken; RESOURCE_EXHAUSTED `QUOTA_EXCEEDED` when the tenant has as many endpoints as it
+        /// may, 10 000 unless the operator says otherwise.
         async fn create_endpoint(
             &self,
             request: tonic::Request<super::CreateEndpointRequest>,
@@ -2823,7 +2826,7 @@ pub mod endpoint_service_server {
             tonic::Status,
         >;
         /// Makes a new secret current and keeps the old ones signing for the grace period.
-        /// FAILED_PRECONDITION `TOO_MANY_SECRETS` when 5 are live already.
+        /// FAILED_PRECONDITION `TOO_MANY_SECRETS` when 5 are live already and the grace period is not 0.
         async fn rotate_secret(
             &self,
             request: tonic::Request<super::RotateSecretRequest>,
@@ -3458,7 +3461,7 @@ pub struct PublishEventsRequest {
     /// The tenant, `tenants/{tenant}`.
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
-    /// The events, 1 to 1 000, at most 4 MiB in sum.
+    /// The events, 1 to 1 000, with at most 3 MiB of `data` in sum.
     #[prost(message, repeated, tag = "2")]
     pub events: ::prost::alloc::vec::Vec<NewEvent>,
     /// True: check the batch, publish nothing, answer as if. Default false.
@@ -4052,7 +4055,7 @@ pub mod event_service_server {
     }
 }
 /// Asks to make a subscription.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateSubscriptionRequest {
     /// The endpoint, `tenants/{tenant}/endpoints/{endpoint}`.
     #[prost(string, tag = "1")]
@@ -4072,7 +4075,7 @@ pub struct CreateSubscriptionRequest {
     pub validate_only: bool,
 }
 /// What was made.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateSubscriptionResponse {
     /// The subscription.
     #[prost(message, optional, tag = "1")]
@@ -4086,7 +4089,7 @@ pub struct GetSubscriptionRequest {
     pub name: ::prost::alloc::string::String,
 }
 /// One subscription.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetSubscriptionResponse {
     /// The subscription.
     #[prost(message, optional, tag = "1")]
@@ -4116,7 +4119,7 @@ pub struct ListSubscriptionsResponse {
     pub next_page_token: ::prost::alloc::string::String,
 }
 /// Asks to change a subscription.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateSubscriptionRequest {
     /// The subscription with its new values; `name` says which one.
     #[prost(message, optional, tag = "1")]
@@ -4133,7 +4136,7 @@ pub struct UpdateSubscriptionRequest {
     pub validate_only: bool,
 }
 /// The subscription after the change.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateSubscriptionResponse {
     /// The subscription.
     #[prost(message, optional, tag = "1")]
@@ -4250,7 +4253,8 @@ pub mod subscription_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Makes a subscription. ALREADY_EXISTS when the id is taken.
+        /// Makes a subscription. ALREADY_EXISTS when the id is taken; RESOURCE_EXHAUSTED `QUOTA_EXCEEDED` when the endpoint has
+        /// 100 already.
         pub async fn create_subscription(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateSubscriptionRequest>,
@@ -4415,7 +4419,8 @@ pub mod subscription_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with SubscriptionServiceServer.
     #[async_trait]
     pub trait SubscriptionService: std::marker::Send + std::marker::Sync + 'static {
-        /// Makes a subscription. ALREADY_EXISTS when the id is taken.
+        /// Makes a subscription. ALREADY_EXISTS when the id is taken; RESOURCE_EXHAUSTED `QUOTA_EXCEEDED` when the endpoint has
+        /// 100 already.
         async fn create_subscription(
             &self,
             request: tonic::Request<super::CreateSubscriptionRequest>,

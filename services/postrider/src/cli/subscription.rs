@@ -70,9 +70,6 @@ pub(crate) struct CreateArgs {
     /// Only events of this channel; repeat for more
     #[arg(long = "channel", value_name = "CHANNEL")]
     channels: Vec<String>,
-    /// What it is for
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
 }
 
 /// What to change.
@@ -89,9 +86,6 @@ pub(crate) struct UpdateArgs {
     /// Channels; those given replace all there are; '' removes all
     #[arg(long = "channel", value_name = "CHANNEL")]
     channels: Vec<String>,
-    /// What it is for
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
     /// Only if this is still its etag
     #[arg(long)]
     etag: Option<String>,
@@ -128,7 +122,6 @@ async fn create(args: CreateArgs, api: &Api) -> Result<Answer, Failure> {
             event_types: args.events,
             filter: args.filter.unwrap_or_default(),
             channels: args.channels,
-            description: args.description.unwrap_or_default(),
             ..Default::default()
         }),
         ..Default::default()
@@ -161,7 +154,6 @@ async fn update(args: UpdateArgs, api: &Api) -> Result<Answer, Failure> {
         ("event_types", !args.events.is_empty()),
         ("filter", args.filter.is_some()),
         ("channels", !args.channels.is_empty()),
-        ("description", args.description.is_some()),
     ];
     let paths: Vec<_> =
         given.iter().filter(|(_, given)| *given).map(|(path, _)| (*path).to_owned()).collect();
@@ -176,7 +168,6 @@ async fn update(args: UpdateArgs, api: &Api) -> Result<Answer, Failure> {
             event_types: args.events,
             filter: args.filter.unwrap_or_default(),
             channels: channels.collect(),
-            description: args.description.unwrap_or_default(),
             etag: args.etag.unwrap_or_default(),
             ..Default::default()
         }),
@@ -206,8 +197,6 @@ fn fields(subscription: Option<&Subscription>) -> Vec<(&'static str, String)> {
         ("Events", subscription.event_types.join(", ")),
         ("Channels", subscription.channels.join(", ")),
         ("Filter", subscription.filter.clone()),
-        ("Description", subscription.description.clone()),
-        ("Labels", values::show_pairs(&subscription.labels, "=")),
         ("Created", values::show_time(subscription.create_time)),
         ("Etag", subscription.etag.clone()),
     ]
