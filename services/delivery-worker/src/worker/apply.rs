@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use delivery::{AttemptReport, AttemptToken};
-use domain::{CommandKind, EndpointUid};
+use domain::{CommandKind, EndpointUid, Revision};
 use tokio::task::JoinError;
 
 use super::{Input, Worker};
@@ -72,8 +72,10 @@ impl Worker {
             }
             Input::StateSet(uid, revision, view) => {
                 self.engine.handle_state_set(uid, revision);
-                // Somebody else changed the state first: what the store says now holds, whatever was seen before.
-                if let Some(view) = view {
+                // Somebody else changed the state first: what the store says holds, also at a revision that was seen before.
+                if let Some(view) = view
+                    && self.revision_of(&view) <= view.revision
+                {
                     self.replace_view(&view);
                 }
             }
@@ -91,11 +93,14 @@ impl Worker {
 
     /// Configures the engine by a tenant's view, unless it has seen this one or a newer one.
     pub(super) fn apply_view(&mut self, view: &Arc<TenantView>) {
-        let known = self.views.get(&view.tenant);
-        if known.is_some_and(|known| known.revision >= view.revision) {
-            return;
+        if self.revision_of(view) < view.revision {
+            self.replace_view(view);
         }
-        self.replace_view(view);
+    }
+
+    /// The revision that the engine is configured by.
+    fn revision_of(&self, view: &TenantView) -> Revision {
+        self.views.get(&view.tenant).map(|known| known.revision).unwrap_or_default()
     }
 
     fn replace_view(&mut self, view: &Arc<TenantView>) {
