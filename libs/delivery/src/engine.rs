@@ -4,6 +4,7 @@ mod cancel;
 mod catch_up;
 mod control;
 mod dispatch;
+mod ended;
 mod intake;
 mod outcome;
 mod settle;
@@ -15,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    EndpointUid, Epoch, Event, LaneKey, LaneRow, LogPosition, Position, RunState, Shard, Timestamp,
-    limits,
+    EndpointUid, Epoch, Event, LaneKey, LaneRow, LogPosition, Position, RunId, RunState, Shard,
+    Timestamp, limits,
 };
 
 use crate::breaker::Breaker;
@@ -25,6 +26,7 @@ use crate::endpoint::{Endpoint, EndpointSpec};
 use crate::lane::{Item, Lane};
 use crate::timers::{Timer, Timers};
 use crate::tracker::Tracker;
+use ended::Ended;
 use settle::Settlement;
 
 /// 64 random bits that come with an outcome, for the jitter of its retry.
@@ -80,6 +82,7 @@ pub struct Engine {
     lanes: BTreeMap<LaneKey, Lane>,
     in_flight: BTreeMap<AttemptToken, InFlight>,
     loads: BTreeMap<LoadToken, PendingLoad>,
+    ended: Ended,
     writes: BTreeMap<WriteToken, Settlement>,
     /// Endpoints that may have something to send, in the order of their turns.
     round: VecDeque<EndpointUid>,
@@ -123,6 +126,13 @@ impl PendingLoad {
             Self::Record(lane, ..) | Self::Row(lane, _) | Self::Asked(lane, _) => *lane,
         }
     }
+
+    fn run(&self) -> ended::Run {
+        match self {
+            Self::Record(lane, at, _) => (*lane, *at, RunId::LOG),
+            Self::Row(lane, row) | Self::Asked(lane, row) => (*lane, row.event.at, row.run),
+        }
+    }
 }
 
 /// How often changed lanes are saved.
@@ -139,6 +149,7 @@ impl Engine {
             lanes: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             loads: BTreeMap::new(),
+            ended: Ended::default(),
             writes: BTreeMap::new(),
             round: VecDeque::new(),
             timers: Timers::default(),

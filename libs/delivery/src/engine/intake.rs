@@ -61,7 +61,12 @@ impl Engine {
     }
 
     /// What an owner before may have sent is looked up first (`architecture.md` §5).
-    fn look_before_sending(&mut self, lane: LaneKey, at: LogPosition, event: &Arc<Event>) {
+    pub(super) fn look_before_sending(
+        &mut self,
+        lane: LaneKey,
+        at: LogPosition,
+        event: &Arc<Event>,
+    ) {
         let token = LoadToken(self.token());
         let reference = reference(at, event);
         self.loads.insert(token, PendingLoad::Record(lane, at, event.clone()));

@@ -40,6 +40,9 @@ impl Engine {
         settlement.appended.iter().for_each(|row| lane.backlog.appended(*row));
         for run in &settlement.ended {
             lane.active.remove(run);
+            if !self.loads.is_empty() {
+                self.ended.note((key, run.0, run.1), self.next_token);
+            }
         }
         if !settlement.ended.is_empty() {
             lane.backlog.retry_deferred();

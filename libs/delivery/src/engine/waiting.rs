@@ -89,8 +89,11 @@ impl Engine {
 
     /// A look into the store has come back.
     pub fn handle_loaded(&mut self, token: LoadToken, loaded: LoadedDelivery, now: Timestamp) {
-        match self.loads.remove(&token) {
+        let look = self.loads.remove(&token);
+        let is_old = look.as_ref().is_some_and(|look| self.ended.is_after(token, look.run()));
+        match look {
             None => {}
+            Some(look) if is_old => self.look_again(look),
             Some(PendingLoad::Record(key, at, event)) => {
                 self.record_loaded(key, at, &event, &loaded, now);
             }
@@ -108,7 +111,20 @@ impl Engine {
                 }
             }
         }
+        self.ended.forget(self.loads.keys().next().copied());
         self.pump(now);
+    }
+
+    /// DL-4: an attempt of this run was recorded while the look was under way, which may have read before that.
+    fn look_again(&mut self, look: PendingLoad) {
+        match look {
+            PendingLoad::Record(key, at, event) => self.look_before_sending(key, at, &event),
+            PendingLoad::Row(key, row) => self.load_row(key, row),
+            PendingLoad::Asked(key, row) => {
+                let (event, run) = (row.event.clone(), row.run);
+                self.load(PendingLoad::Asked(key, row), key.endpoint, event, run);
+            }
+        }
     }
 
     fn row_loaded(

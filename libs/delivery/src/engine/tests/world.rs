@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use super::store::{GROUPS, Record, Store};
 use crate::{
-    AttemptReport, AttemptStart, AttemptToken, EndpointSpec, Engine, EngineConfig, LoadToken, Write,
+    AttemptReport, AttemptStart, AttemptToken, EndpointSpec, Engine, EngineConfig, LoadToken,
+    LoadedDelivery, Write,
 };
 
 /// What a receiver does with a request.
@@ -60,6 +61,7 @@ enum Pending {
     Written(Box<Write>),
     Page { lane: LaneKey, after: BacklogKey, upto: BacklogKey, limit: usize },
     Loaded { token: LoadToken, endpoint: EndpointUid, event: EventRef, run: RunId, body: bool },
+    Answered(LoadToken, LoadedDelivery),
     Scan { lane: LaneKey, from: Position, to: Position, limit: usize },
     SetState { endpoint: EndpointUid, from: EndpointState, to: EndpointState },
 }
@@ -294,6 +296,7 @@ impl World {
             Pending::Outcome(..)
             | Pending::Written(_)
             | Pending::Loaded { .. }
+            | Pending::Answered(..)
             | Pending::SetState { .. } => true,
         });
         self.note_risk(Some(shard));
@@ -311,6 +314,7 @@ impl World {
             Pending::Outcome(..)
             | Pending::Page { .. }
             | Pending::Loaded { .. }
+            | Pending::Answered(..)
             | Pending::Scan { .. }
             | Pending::SetState { .. } => None,
         });

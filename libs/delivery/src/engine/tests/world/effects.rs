@@ -134,8 +134,11 @@ impl World {
             Pending::Loaded { token, endpoint, event, run, body } => {
                 let mut loaded = self.store.load(endpoint, &event, run);
                 loaded.event = loaded.event.filter(|_| body);
-                self.engine.handle_loaded(token, loaded, now);
+                // What was read is old by the time that it comes.
+                let at = self.store_time();
+                self.later(at, Pending::Answered(token, loaded));
             }
+            Pending::Answered(token, loaded) => self.engine.handle_loaded(token, loaded, now),
             Pending::Scan { lane, from, to, limit } => {
                 let (matched, next) = self.store.scan(lane, from, to, limit);
                 self.engine.handle_scan(lane, matched, next, now);
