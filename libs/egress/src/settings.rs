@@ -25,7 +25,8 @@ pub struct Settings {
     pub connection_age_max: Duration,
     /// Most idle connections in all: 1 024. Keep it below a quarter of the limit on open files.
     pub idle_max: usize,
-    /// Most idle connections of one scheme, host and port: 64.
+    /// Most idle connections of one scheme, host and port: 512. Endpoints of one receiver share them, each with up to 64 requests
+    /// in flight, and half of all places stay for others.
     pub idle_per_origin_max: usize,
     /// A PEM file with certificate authorities that are trusted beside the public ones.
     pub ca_file: Option<PathBuf>,
@@ -45,7 +46,7 @@ impl Settings {
             idle_timeout: Duration::from_secs(60),
             connection_age_max: Duration::from_secs(5 * 60),
             idle_max: 1_024,
-            idle_per_origin_max: 64,
+            idle_per_origin_max: 512,
             ca_file: None,
             name_servers: Vec::new(),
         }
