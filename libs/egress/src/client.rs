@@ -170,13 +170,22 @@ fn wire_request(destination: &Destination, request: Request) -> Result<WireReque
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     // hyper leaves it out of a POST without body, which some receivers answer with 411.
     headers.insert(CONTENT_LENGTH, length);
-    for (name, value) in &request.headers {
-        let pair = (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_str(value));
-        let (Ok(name), Ok(value)) = pair else {
+    for (name, value) in request.headers {
+        // The value's memory becomes the header's.
+        let pair = (header_name(&name), HeaderValue::try_from(String::from(value)));
+        let (Some(wire_name), Ok(value)) = pair else {
             let detail = format!("header {:?} cannot be sent", name.as_str());
             return Err(Failure::new(ErrorClass::Http, detail));
         };
-        headers.append(name, value);
+        headers.append(wire_name, value);
     }
     Ok(wire)
+}
+
+fn header_name(name: &ports::HeaderName) -> Option<HeaderName> {
+    match name {
+        // Constants are in lower case by the port's contract; this way they are not copied.
+        ports::HeaderName::Static(name) => Some(HeaderName::from_static(name)),
+        ports::HeaderName::Shared(name) => HeaderName::from_bytes(name.as_bytes()).ok(),
+    }
 }
