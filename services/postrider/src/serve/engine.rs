@@ -72,7 +72,7 @@ impl Engine {
             feed: self.embedded.feed(),
             keys: self.keys.clone(),
             clock: self.clock.clone(),
-            rng: Arc::new(SystemRng),
+            rng: Arc::new(SystemRng::new()),
             page_token_key: self.keys.derive("page tokens"),
         };
         (config, deps)
@@ -102,7 +102,7 @@ impl Engine {
             keys: self.keys.clone(),
             sender: self.sender.clone(),
             clock: self.clock.clone(),
-            rng: Arc::new(SystemRng),
+            rng: Arc::new(SystemRng::new()),
         };
         (config, deps)
     }

@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use control_plane::server::StaticToken;
 use ports::Rng as _;
-use runtime::{KeyFileError, LocalKeys, SystemRng, write_secret_file};
+use runtime::{KeyFileError, LocalKeys, SystemRng, create_private_dir, write_secret_file};
 
 use super::config::{Mode, Settings};
 
@@ -18,7 +19,10 @@ const TOKEN: &str = "token";
 /// Reads the keys. They are made only when nothing was sealed yet: a data directory without its keys is an error, never a
 /// reason to make new ones.
 pub(crate) fn keys(settings: &Settings) -> Result<LocalKeys> {
-    let path = settings.key_file.clone().unwrap_or_else(|| settings.data_dir.join(KEYS));
+    let path = key_file(settings);
+    // Events lie there in the clear.
+    create_private_dir(&settings.data_dir)
+        .with_context(|| format!("cannot make {}", settings.data_dir.display()))?;
     if !path.exists() && is_new(&settings.data_dir)? {
         match LocalKeys::create(&path) {
             // Another process was quicker; only one of them gets the data directory.
@@ -29,8 +33,13 @@ pub(crate) fn keys(settings: &Settings) -> Result<LocalKeys> {
     Ok(LocalKeys::load(&path)?)
 }
 
+/// Where the keys lie.
+pub(crate) fn key_file(settings: &Settings) -> PathBuf {
+    settings.key_file.clone().unwrap_or_else(|| settings.data_dir.join(KEYS))
+}
+
 /// Whether the directory holds no data yet.
-fn is_new(data_dir: &Path) -> Result<bool> {
+pub(crate) fn is_new(data_dir: &Path) -> Result<bool> {
     let entries = match fs::read_dir(data_dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
@@ -64,8 +73,9 @@ pub(crate) fn token(settings: &Settings) -> Result<Option<Token>> {
         return Ok(Some(Token { secret, file: None }));
     }
     let path = settings.data_dir.join(TOKEN);
-    let made = format!("{:032x}{:032x}\n", SystemRng.next_u128(), SystemRng.next_u128());
-    fs::create_dir_all(&settings.data_dir)
+    let rng = SystemRng::new();
+    let made = format!("{:032x}{:032x}\n", rng.next_u128(), rng.next_u128());
+    create_private_dir(&settings.data_dir)
         .and_then(|()| write_secret_file(&path, made.as_bytes()))
         .or_else(
             |error| {
@@ -77,6 +87,9 @@ pub(crate) fn token(settings: &Settings) -> Result<Option<Token>> {
         .with_context(|| format!("cannot read {}", path.display()))?
         .trim()
         .to_owned();
+    StaticToken::new(&secret).with_context(|| {
+        format!("{} holds no token: remove it, and the next start makes one", path.display())
+    })?;
     Ok(Some(Token { secret, file: Some(path) }))
 }
 
@@ -111,6 +124,9 @@ mod tests {
         let first = token(&serve).unwrap().unwrap();
         assert_eq!(first.secret.len(), 64);
         assert_eq!(token(&serve).unwrap().unwrap().secret, first.secret);
+        fs::write(dir.path().join(TOKEN), "\n").unwrap();
+        let error = token(&serve).err().unwrap().to_string();
+        assert!(error.contains("token holds no token: remove it"), "{error}");
         assert!(token(&settings(Mode::Dev, dir.path())).unwrap().is_none());
     }
 }
