@@ -27,7 +27,7 @@ use crate::payload::Epoch;
 use crate::sink::Sink;
 use crate::usage::Cpu;
 
-const CONNECTIONS: u16 = 64;
+const CONNECTIONS: usize = 64;
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What one run of W0 reached.
@@ -48,28 +48,23 @@ fn envelope(size: usize) -> Bytes {
 
 /// Sends for `time` from a thread of its own.
 pub(crate) fn measure(sink: &Sink, endpoints: u16, size: usize, time: Duration) -> Result<Limit> {
-    let address = sink.address();
+    let targets: Vec<SocketAddr> = (0..endpoints).map(|index| sink.address(index)).collect();
     let body = envelope(size);
     let thread = thread::Builder::new().name("w0".into()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(send_for(address, endpoints, body, time))
+        runtime.block_on(send_for(targets, body, time))
     })?;
     thread.join().map_err(|_| anyhow!("the client of W0 panicked"))?
 }
 
-async fn send_for(
-    address: SocketAddr,
-    endpoints: u16,
-    body: Bytes,
-    time: Duration,
-) -> Result<Limit> {
+async fn send_for(targets: Vec<SocketAddr>, body: Bytes, time: Duration) -> Result<Limit> {
     let sent = Arc::new(AtomicU64::new(0));
     let signer = Arc::new(Signer::new(&Secret::generate(), &[], Scheme::Both));
     let mut clients = JoinSet::new();
-    for index in 0..CONNECTIONS {
+    for (endpoint, address) in targets.into_iter().enumerate().cycle().take(CONNECTIONS) {
         let client = Client {
             sender: connect(address).await?,
-            path: format!("/e/{}", index % endpoints),
+            path: format!("/e/{endpoint}"),
             host: address.to_string(),
             signer: Arc::clone(&signer),
             body: body.clone(),

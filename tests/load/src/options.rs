@@ -52,6 +52,9 @@ pub(crate) struct Options {
     /// Scenarios to run, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Scenario::ALL)]
     pub(crate) only: Vec<Scenario>,
+    /// Ports that the endpoints are spread over (default: one each)
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) origins: Option<u16>,
     /// Where the report goes
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     pub(crate) out: PathBuf,
@@ -129,6 +132,10 @@ impl std::fmt::Display for Rate {
 }
 
 impl Options {
+    pub(crate) fn origins(&self) -> u16 {
+        self.origins.unwrap_or(self.endpoints)
+    }
+
     pub(crate) fn asks_for(&self, scenario: Scenario) -> bool {
         self.only.contains(&scenario)
     }

@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     options.validate()?;
     let binary = postrider::binary(options.postrider.as_deref())?;
     let epoch = Epoch::start();
-    let sink = Sink::start(epoch)?;
+    let sink = Sink::start(epoch, options.origins())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let plan = Plan { options, binary: &binary, sink: &sink, epoch };
     let report = plan.carry_out(&runtime)?;
@@ -85,8 +85,15 @@ impl Plan<'_> {
     fn configuration(&self) -> String {
         let o = self.options;
         format!(
-            "{} endpoints, fan-out {}, {} B of data, both signatures, durable, attempts recorded, {:?}, {} × {} s after 2 s of warm-up, at `max` at most {} deliveries under way",
-            o.endpoints, o.fan_out, o.size, o.api, o.runs, o.seconds, o.undelivered_max
+            "{} endpoints on {} ports, fan-out {}, {} B of data, both signatures, durable, attempts recorded, {:?}, {} × {} s after 2 s of warm-up, at `max` at most {} deliveries under way",
+            o.endpoints,
+            o.origins(),
+            o.fan_out,
+            o.size,
+            o.api,
+            o.runs,
+            o.seconds,
+            o.undelivered_max
         )
     }
 

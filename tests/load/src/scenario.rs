@@ -137,7 +137,8 @@ async fn drain(tally: &Tally, before: u64, expected: u64) -> u64 {
 async fn create_endpoints(setup: &Setup<'_>, server: &Postrider, sink: &Sink) -> Result<()> {
     let mut client = EndpointServiceClient::new(server.connect().await?);
     for index in 0..setup.endpoints {
-        let url = if index < setup.dead { sink.dead_url(setup.dead_how) } else { sink.url(index) };
+        let url =
+            if index < setup.dead { sink.dead_url(index, setup.dead_how) } else { sink.url(index) };
         let request = CreateEndpointRequest {
             parent: "tenants/default".into(),
             endpoint_id: format!("load-{index}"),

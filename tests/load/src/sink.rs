@@ -1,4 +1,7 @@
-//! The receivers: one HTTP server in a thread of its own that counts, and takes latencies from the send times in the bodies.
+//! The receivers: HTTP servers in one thread of their own that count, and take latencies from the send times in the bodies.
+//!
+//! Every endpoint has a port of its own, as receivers of different owners do; with `--origins 1` all share one, as those of a
+//! platform do.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -27,7 +30,7 @@ const FAIL: &str = "/fail";
 
 /// A running sink; ends with this value.
 pub(crate) struct Sink {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     /// An address that refuses: its listener is gone.
     refusing: SocketAddr,
     tally: Arc<Tally>,
@@ -82,11 +85,16 @@ impl Tally {
 }
 
 impl Sink {
-    /// Starts the sink on a free port of loopback.
-    pub(crate) fn start(epoch: Epoch) -> Result<Self> {
-        let listener = StdListener::bind("127.0.0.1:0").context("a port for the sink")?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+    /// Starts the sink on so many free ports of loopback.
+    pub(crate) fn start(epoch: Epoch, origins: u16) -> Result<Self> {
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for _ in 0..origins {
+            let listener = StdListener::bind("127.0.0.1:0").context("a port for the sink")?;
+            listener.set_nonblocking(true)?;
+            addresses.push(listener.local_addr()?);
+            listeners.push(listener);
+        }
         let refusing = StdListener::bind("127.0.0.1:0")?.local_addr()?;
         let tally = Arc::new(Tally {
             epoch,
@@ -99,17 +107,21 @@ impl Sink {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("sink".into()).spawn(move || {
             runtime.block_on(async {
-                tokio::select! {
-                    () = accept(listener, shared) => {}
-                    _ = stopped => {}
+                let mut origins = JoinSet::new();
+                for listener in listeners {
+                    origins.spawn(accept(listener, Arc::clone(&shared)));
                 }
+                // The sender of `stopped` is dropped with the sink.
+                let _ = stopped.await;
             });
         })?;
-        Ok(Self { address, refusing, tally, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { addresses, refusing, tally, stop: Some(stop), thread: Some(thread) })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// Where an endpoint listens.
+    pub(crate) fn address(&self, endpoint: u16) -> SocketAddr {
+        let origin = usize::from(endpoint) % self.addresses.len().max(1);
+        self.addresses.get(origin).copied().unwrap_or(self.refusing)
     }
 
     pub(crate) fn tally(&self) -> &Arc<Tally> {
@@ -118,15 +130,15 @@ impl Sink {
 
     /// The URL of a healthy endpoint.
     pub(crate) fn url(&self, endpoint: u16) -> String {
-        format!("http://{}/e/{endpoint}", self.address)
+        format!("http://{}/e/{endpoint}", self.address(endpoint))
     }
 
     /// The URL of a dead one.
-    pub(crate) fn dead_url(&self, how: Death) -> String {
+    pub(crate) fn dead_url(&self, endpoint: u16, how: Death) -> String {
         match how {
-            Death::Hang => format!("http://{}{HANG}", self.address),
+            Death::Hang => format!("http://{}{HANG}", self.address(endpoint)),
             Death::Refuse => format!("http://{}/", self.refusing),
-            Death::Fail => format!("http://{}{FAIL}", self.address),
+            Death::Fail => format!("http://{}{FAIL}", self.address(endpoint)),
         }
     }
 }
