@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::{Revision, Shard};
+use domain::{Shard, TenantId};
 use ports::Hint;
 use runtime::Shutdown;
 use tokio::sync::{broadcast::error::RecvError, mpsc, watch};
@@ -25,10 +25,15 @@ pub(crate) async fn bring(
     shutdown: Shutdown,
 ) {
     let mut hints = deps.feed.subscribe();
+    // A fixed time, not a wait that begins anew: hints of others must not put the poll off.
+    let mut poll_at = deps.clock.now() + config.inbox_poll;
     loop {
         let shards: Vec<Shard> = tokio::select! {
             () = shutdown.cancelled() => return,
-            () = deps.clock.sleep(config.inbox_poll) => owned.borrow().iter().copied().collect(),
+            () = deps.clock.sleep_until(poll_at) => {
+                poll_at = deps.clock.now() + config.inbox_poll;
+                owned.borrow().iter().copied().collect()
+            }
             hint = hints.recv() => match hint {
                 Ok(Hint::Inbox(shard)) if owned.borrow().contains(&shard) => vec![shard],
                 Ok(Hint::Inbox(_) | Hint::Tenant(..)) => continue,
@@ -51,9 +56,11 @@ async fn bring_one(
     inputs: &mpsc::Sender<Input>,
 ) -> ports::Result<()> {
     let commands = deps.inbox.pending(shard, PAGE).await?;
-    for command in &commands {
-        // The engine must know the endpoint before it can act on it.
-        if let Some(view) = tenants.at_least(&command.tenant, Revision(0)).await?
+    let named: BTreeSet<&TenantId> = commands.iter().map(|command| &command.tenant).collect();
+    for tenant in named {
+        // The engine must know the endpoint before it can act on it: as of now, since the hint of a change before the command may still be on its way.
+        let Some(revision) = deps.config.revision(tenant).await? else { continue };
+        if let Some(view) = tenants.at_least(tenant, revision).await?
             && inputs.send(Input::Tenant(view)).await.is_err()
         {
             return Ok(());
