@@ -360,8 +360,11 @@ impl Worker {
         }
         let acks = std::mem::take(&mut self.acks_waiting);
         if !acks.is_empty() {
-            // A reader that has gone has nothing to lose: what is not acked is read again.
-            let _ = channels.acks.send(acks).await;
+            // A reader that has gone or waits for the store has nothing to lose: what is not acked is looked up after the start.
+            tokio::select! {
+                _ = channels.acks.send(acks) => {}
+                () = clock.sleep(LAST_WORDS) => {}
+            }
         }
     }
 
