@@ -26,22 +26,25 @@ impl Attempts {
     /// Signs and sends one request, and waits for its outcome.
     pub(crate) async fn make(self, start: AttemptStart, target: Arc<Target>) -> AttemptReport {
         let started = self.clock.now();
+        let id = attempt_id(started, &*self.rng);
+        let url = target.url.clone();
+        let Some(signer) = target.signer(started) else {
+            // SE-1: nothing goes out unsigned.
+            let outcome = self.not_sent(started, "no secret of the endpoint can be used");
+            return AttemptReport { id, started, outcome, signatures: 0, url };
+        };
         let payload = payload(&start.event, target.format);
         let mut signed = SignedHeaders::new();
-        let mut signatures = 0;
-        if let Some(signer) = target.signer(started) {
-            signer.sign(start.event.id.as_str(), started.as_secs(), &payload.body, &mut signed);
-            signatures = u8::try_from(signer.live_secrets()).unwrap_or(u8::MAX);
-        }
+        signer.sign(start.event.id.as_str(), started.as_secs(), &payload.body, &mut signed);
+        let signatures = u8::try_from(signer.live_secrets()).unwrap_or(u8::MAX);
         let request = Request {
-            url: target.url.clone(),
+            url: url.clone(),
             headers: self.headers(&start, &target, &payload, &signed),
             body: payload.body,
             timeout: target.timeout,
         };
         let outcome = self.send(request, started).await;
-        let id = attempt_id(started, &*self.rng);
-        AttemptReport { id, started, outcome, signatures, url: target.url.clone() }
+        AttemptReport { id, started, outcome, signatures, url }
     }
 
     /// Sends; a panic on the way is our bug and ends this attempt alone, so that its place is free again.
@@ -49,14 +52,18 @@ impl Attempts {
         let sending = AssertUnwindSafe(self.sender.send(request)).catch_unwind();
         sending.await.unwrap_or_else(|_| {
             tracing::error!("sending a request panicked: a bug; the attempt counts as failed");
-            Outcome {
-                kind: OutcomeKind::Failed(ErrorClass::Http),
-                duration: self.clock.now().since(started),
-                excerpt: Bytes::new(),
-                retry_after: None,
-                detail: "failed inside postrider; see its log".to_owned(),
-            }
+            self.not_sent(started, "failed inside postrider; see its log")
         })
+    }
+
+    fn not_sent(&self, started: Timestamp, detail: &str) -> Outcome {
+        Outcome {
+            kind: OutcomeKind::Failed(ErrorClass::Http),
+            duration: self.clock.now().since(started),
+            excerpt: Bytes::new(),
+            retry_after: None,
+            detail: detail.to_owned(),
+        }
     }
 
     fn headers(

@@ -38,10 +38,16 @@ impl Target {
             let secret = Secret::parse(text).map_err(|_| KeyError::Damaged)?;
             secrets.push((secret, sealed.not_after));
         }
+        Ok(Self { secrets, ..Self::without_secrets(config) })
+    }
+
+    /// The endpoint without secrets: nothing can be sent to it.
+    pub(crate) fn without_secrets(config: &EndpointConfig) -> Self {
+        let endpoint = &config.endpoint;
         let header = |(name, value): (&String, &String)| {
             (HeaderName::Shared(name.as_str().into()), Arc::from(value.as_str()))
         };
-        Ok(Self {
+        Self {
             url: endpoint.url.as_str().into(),
             headers: endpoint.headers.iter().map(header).collect(),
             timeout: endpoint.policy.timeout,
@@ -51,9 +57,9 @@ impl Target {
                 SignatureScheme::Standard => Scheme::Standard,
                 SignatureScheme::XWebhook => Scheme::XWebhook,
             },
-            secrets,
+            secrets: Vec::new(),
             signer: Mutex::new(None),
-        })
+        }
     }
 
     /// The signer of the secrets that are live now; `None` when the endpoint has none.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use delivery::EndpointSpec;
-use domain::{EndpointUid, Matcher, Revision, TenantId};
+use domain::{DisableReason, EndpointState, EndpointUid, Matcher, Revision, TenantId};
 use ports::{EndpointConfig, Hint, TenantConfig};
 use runtime::Shutdown;
 use tokio::sync::{Mutex, broadcast::error::RecvError, mpsc};
@@ -67,17 +67,21 @@ impl Tenants {
         let mut endpoints = BTreeMap::new();
         let mut uids = BTreeMap::new();
         for endpoint in config.endpoints {
-            match Target::prepare(&endpoint, &*self.deps.keys).await {
-                Ok(target) => {
-                    uids.insert(endpoint.endpoint.id.clone(), endpoint.endpoint.uid);
-                    endpoints.insert(endpoint.endpoint.uid, (spec(endpoint), Arc::new(target)));
+            let uid = endpoint.endpoint.uid;
+            uids.insert(endpoint.endpoint.id.clone(), uid);
+            let prepared = match Target::prepare(&endpoint, &*self.deps.keys).await {
+                Ok(target) => (spec(endpoint), target),
+                // Without its secret an endpoint cannot be served; the others of the tenant can. What it wants waits for it, as if it were paused (DL-1).
+                Err(error) => {
+                    tracing::error!(
+                        tenant = %tenant, endpoint = %endpoint.endpoint.id, %error,
+                        "cannot open the secrets of an endpoint: its deliveries wait until its secret is rotated or the key is restored",
+                    );
+                    let target = Target::without_secrets(&endpoint);
+                    (held(spec(endpoint)), target)
                 }
-                // Without its secret an endpoint cannot be served; the others of the tenant can.
-                Err(error) => tracing::error!(
-                    tenant = %tenant, endpoint = %endpoint.endpoint.id, %error,
-                    "cannot open the secrets of an endpoint: it gets no deliveries until its secret is rotated or the key is restored",
-                ),
-            }
+            };
+            endpoints.insert(uid, (prepared.0, Arc::new(prepared.1)));
         }
         TenantView {
             tenant: tenant.clone(),
@@ -106,6 +110,17 @@ fn spec(config: EndpointConfig) -> EndpointSpec {
     }
 }
 
+/// The same endpoint, held back. What skips its events goes on skipping them.
+fn held(spec: EndpointSpec) -> EndpointSpec {
+    match spec.state {
+        EndpointState::Active | EndpointState::Disabled(DisableReason::Failing) => {
+            EndpointSpec { state: EndpointState::Paused, ..spec }
+        }
+        EndpointState::Paused
+        | EndpointState::Disabled(DisableReason::Answer(_) | DisableReason::ByHand) => spec,
+    }
+}
+
 /// Keeps the cache fresh: by hints at once, by reading revisions again every 30 s.
 pub(crate) async fn keep_fresh(
     tenants: Arc<Tenants>,
@@ -115,10 +130,15 @@ pub(crate) async fn keep_fresh(
 ) {
     let mut hints = tenants.deps.feed.subscribe();
     let clock = tenants.deps.clock.clone();
+    // A fixed time, not a wait that begins anew: hints of others must not put it off.
+    let mut refresh_at = clock.now() + config.refresh;
     loop {
         let stale = tokio::select! {
             () = shutdown.cancelled() => return,
-            () = clock.sleep(config.refresh) => stale_tenants(&tenants).await,
+            () = clock.sleep_until(refresh_at) => {
+                refresh_at = clock.now() + config.refresh;
+                stale_tenants(&tenants).await
+            }
             hint = hints.recv() => match hint {
                 Ok(Hint::Tenant(tenant, revision)) => vec![(tenant, revision)],
                 Ok(Hint::Inbox(_)) => continue,
