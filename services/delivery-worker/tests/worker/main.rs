@@ -1,0 +1,8 @@
+//! The whole worker over in-memory ports, on a simulated clock.
+
+mod config;
+mod deliveries;
+mod faults;
+mod restart;
+mod schedule;
+mod world;
