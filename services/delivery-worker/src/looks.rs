@@ -68,17 +68,24 @@ impl Look {
     }
 }
 
-const RETRY: Duration = Duration::from_millis(250);
+/// Between tries while the store is away.
+const RETRY_MIN: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(2);
 
 impl Looks {
     /// Looks until there is an answer.
     pub(crate) async fn look(self, look: Look) -> Input {
+        let mut wait = RETRY_MIN;
         loop {
             match self.try_look(&look).await {
                 Ok(input) => return input,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot read what a delivery needs; it waits and is tried again");
-                    self.deps.clock.sleep(RETRY).await;
+                    // Once a look: many wait at the same time when the store is away.
+                    if wait == RETRY_MIN {
+                        tracing::warn!(%error, "cannot read what a delivery needs; it waits and is tried again");
+                    }
+                    self.deps.clock.sleep(wait).await;
+                    wait = (wait * 2).min(RETRY_MAX);
                 }
             }
         }

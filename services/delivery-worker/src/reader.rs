@@ -204,11 +204,14 @@ impl Reader {
 
     /// A tenant's view; waits for the store as long as it must (intake waits for the store, never for a receiver).
     async fn view(&self, tenant: &TenantId, revision: Revision) -> Option<Arc<TenantView>> {
+        let mut told = false;
         loop {
             match self.tenants.at_least(tenant, revision).await {
                 Ok(view) => return view,
                 Err(error) => {
-                    tracing::warn!(%tenant, %error, "cannot read a tenant's configuration; trying again");
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%tenant, %error, "cannot read a tenant's configuration: its events wait, and it is tried again until it can be read");
+                    }
                     self.deps.clock.sleep(RETRY).await;
                 }
             }
