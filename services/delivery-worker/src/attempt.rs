@@ -23,37 +23,41 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    /// Signs and sends one request, and waits for its outcome.
+    /// Signs and sends one request, and waits for its outcome. A panic on the way is our bug and ends this attempt alone, so that its place is free again.
     pub(crate) async fn make(self, start: AttemptStart, target: Arc<Target>) -> AttemptReport {
         let started = self.clock.now();
         let id = attempt_id(started, &*self.rng);
         let url = target.url.clone();
+        let sending = AssertUnwindSafe(self.send(start, &target, started)).catch_unwind();
+        let (outcome, signatures) = sending.await.unwrap_or_else(|_| {
+            tracing::error!("making a request panicked: a bug; the attempt counts as failed");
+            (self.not_sent(started, "failed inside postrider; see its log"), 0)
+        });
+        AttemptReport { id, started, outcome, signatures, url }
+    }
+
+    /// Signs and sends; with the outcome comes how many signatures there were.
+    async fn send(
+        &self,
+        start: AttemptStart,
+        target: &Target,
+        started: Timestamp,
+    ) -> (Outcome, u8) {
         let Some(signer) = target.signer(started) else {
             // SE-1: nothing goes out unsigned.
-            let outcome = self.not_sent(started, "no secret of the endpoint can be used");
-            return AttemptReport { id, started, outcome, signatures: 0, url };
+            return (self.not_sent(started, "no secret of the endpoint can be used"), 0);
         };
         let payload = payload(&start.event, target.format);
         let mut signed = SignedHeaders::new();
         signer.sign(start.event.id.as_str(), started.as_secs(), &payload.body, &mut signed);
-        let signatures = u8::try_from(signer.live_secrets()).unwrap_or(u8::MAX);
         let request = Request {
-            url: url.clone(),
-            headers: self.headers(&start, &target, &payload, &signed),
+            url: target.url.clone(),
+            headers: self.headers(&start, target, &payload, &signed),
             body: payload.body,
             timeout: target.timeout,
         };
-        let outcome = self.send(request, started).await;
-        AttemptReport { id, started, outcome, signatures, url }
-    }
-
-    /// Sends; a panic on the way is our bug and ends this attempt alone, so that its place is free again.
-    async fn send(&self, request: Request, started: Timestamp) -> Outcome {
-        let sending = AssertUnwindSafe(self.sender.send(request)).catch_unwind();
-        sending.await.unwrap_or_else(|_| {
-            tracing::error!("sending a request panicked: a bug; the attempt counts as failed");
-            self.not_sent(started, "failed inside postrider; see its log")
-        })
+        let outcome = self.sender.send(request).await;
+        (outcome, u8::try_from(signer.live_secrets()).unwrap_or(u8::MAX))
     }
 
     fn not_sent(&self, started: Timestamp, detail: &str) -> Outcome {
