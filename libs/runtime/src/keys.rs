@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -219,6 +219,14 @@ fn parts(sealed: &[u8]) -> Option<(&str, [u8; NONCE_BYTES], &[u8])> {
     let id = std::str::from_utf8(id).ok()?;
     let plain = id.bytes().all(|b| b.is_ascii_graphic());
     (format == FORMAT && plain).then_some((id, *nonce, ciphertext))
+}
+
+/// Makes a directory that only its owner may enter, and what is missing above it. One that is there stays as it is.
+///
+/// # Errors
+/// What the system says.
+pub fn create_private_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Writes a file that must not exist: whole and durable before it has its name, readable by its owner alone.

@@ -18,7 +18,7 @@ mod tasks;
 pub mod telemetry;
 
 pub use clock::SystemClock;
-pub use keys::{KeyFileError, LocalKeys, write_secret_file};
+pub use keys::{KeyFileError, LocalKeys, create_private_dir, write_secret_file};
 pub use rng::SystemRng;
 pub use shutdown::{DRAIN_DEADLINE, Signals};
 pub use span::{SpanError, format_span, parse_span};

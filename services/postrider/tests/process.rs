@@ -119,6 +119,11 @@ fn doctor_finds_a_sound_directory_sound() {
     assert_eq!(code, Some(0), "{error}");
     let (code, found, error) = run(&["doctor", "--data-dir", data_dir]);
     assert_eq!(code, Some(0), "{found}{error}");
+    let empty = TempDir::new().unwrap();
+    let (code, _, error) = run(&["doctor", "--data-dir", empty.path().to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("holds no data"), "{error}");
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
     let (code, _, error) = run(&["doctor", "--data-dir", "/nowhere/at/all"]);
     assert_eq!(code, Some(1));
     assert!(error.contains("--data-dir"), "{error}");

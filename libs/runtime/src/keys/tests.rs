@@ -87,3 +87,15 @@ fn derived_keys_depend_on_the_key_and_the_purpose() {
     assert_ne!(one.derive("pages"), one.derive("other"));
     assert_ne!(one.derive("pages"), two.derive("pages"));
 }
+
+#[test]
+fn a_private_directory_is_for_its_owner_alone_and_an_existing_one_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a/b");
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    create_private_dir(&path).unwrap();
+    assert_eq!(mode(), 0o700);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+    create_private_dir(&path).unwrap();
+    assert_eq!(mode(), 0o750);
+}

@@ -1,5 +1,6 @@
 //! Deliveries (event × endpoint) and their attempts, computed from facts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ impl App {
         endpoint: &Endpoint,
         event: &EventId,
     ) -> Result<Option<DeliveryView>, Error> {
-        let facts = self.facts(&endpoint.tenant, event).await?;
+        let facts = self.facts_for(endpoint, event).await?;
         if let Some(at) = newest_use(&facts, endpoint) {
             let facts: Vec<Fact> = facts
                 .into_iter()
@@ -89,6 +90,21 @@ impl App {
 
     async fn facts(&self, tenant: &domain::TenantId, event: &EventId) -> Result<Vec<Fact>, Error> {
         Ok(self.deps.events.facts(tenant, event, FACTS_MAX).await?)
+    }
+
+    /// The facts of an event, all those of one endpoint among them. An event of many endpoints has more facts than are read at once, and the
+    /// oldest come first: then those of the endpoint are read by themselves, for each use of the id that was seen.
+    async fn facts_for(&self, endpoint: &Endpoint, event: &EventId) -> Result<Vec<Fact>, Error> {
+        let facts = self.facts(&endpoint.tenant, event).await?;
+        if facts.len() < FACTS_MAX {
+            return Ok(facts);
+        }
+        let uses: BTreeSet<EventRef> = facts.into_iter().map(|fact| fact.event).collect();
+        let mut facts = Vec::new();
+        for at in &uses {
+            facts.extend(self.deps.events.load(at, endpoint.uid).await?.facts);
+        }
+        Ok(facts)
     }
 
     /// Ends what is pending of a delivery. Waits a little for the owner of the shard, then gives the delivery as it is.
@@ -146,7 +162,10 @@ impl App {
         let after: Option<(i64, u128)> = self.open_token(&list, &page.token)?;
         let tenant = self.tenant(&scope.tenant).await?;
         let endpoints = endpoints_of(&tenant, scope)?;
-        let facts = self.facts(&scope.tenant, event).await?;
+        let facts = match (&scope.endpoint, endpoints.as_slice()) {
+            (Some(_), [endpoint]) => self.facts_for(endpoint, event).await?,
+            _ => self.facts(&scope.tenant, event).await?,
+        };
         if facts.is_empty() {
             // An event without attempts has an empty list; one that is not there is an error.
             let name = EventName { tenant: scope.tenant.clone(), event: event.clone() };

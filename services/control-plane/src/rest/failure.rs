@@ -113,9 +113,21 @@ impl Failure {
 
 impl From<Violation> for Failure {
     fn from(Violation { path, problem }: Violation) -> Self {
-        let path = if path.is_empty() { "body".to_owned() } else { path };
+        let path = if path.is_empty() { "body".to_owned() } else { shortened(path) };
+        let problem = shortened(problem);
         let message = format!("{path}: {problem}");
-        Self::of_status(&Details::field(path, problem).status(Code::InvalidArgument, message))
+        let details = Details::reason("INVALID_FIELD").with_field(path, problem);
+        Self::of_status(&details.status(Code::InvalidArgument, message))
+    }
+}
+
+/// The most characters of a path or a problem: both may repeat what the caller sent, which may be megabytes.
+const TEXT_CHARS_MAX: usize = 500;
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, MethodDescriptor, Value};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
@@ -33,6 +33,7 @@ pub(super) fn decode(input: &MessageDescriptor, body: &[u8]) -> Result<DynamicMe
     for (name, raw) in &object {
         let field = decode::find(input, name, root)?;
         let at = root.field(name);
+        check_once(&request, &field, at)?;
         let value = match field.kind().as_message() {
             Some(event) if field.name() == "events" => events(event, raw, at)?,
             _ => decode::field(&field, &value(raw, at)?, at)?,
@@ -65,11 +66,17 @@ fn event(
 ) -> Result<DynamicMessage, Violation> {
     let mut object = object(raw.get(), path)?;
     let data = object.remove("data");
-    let base64 = object.remove("dataBase64");
+    let base64 = match (object.remove("dataBase64"), object.remove("data_base64")) {
+        (Some(_), Some(_)) => {
+            return Err(path.field("data_base64").fault(is_twice("dataBase64")));
+        }
+        (camel, snake) => camel.or(snake),
+    };
     let mut message = DynamicMessage::new(descriptor.clone());
     for (name, raw) in &object {
         let field = decode::find(descriptor, name, path)?;
         let at = path.field(name);
+        check_once(&message, &field, at)?;
         if let Some(value) = decode::field(&field, &value(raw, at)?, at)? {
             decode::set(&mut message, &field, value, at)?;
         }
@@ -93,6 +100,19 @@ fn event(
     let field = decode::find(descriptor, "data", path)?;
     decode::set(&mut message, &field, Value::Bytes(bytes), path.field("data"))?;
     Ok(message)
+}
+
+/// A field has two names; a body that uses both is at fault.
+fn check_once(
+    message: &DynamicMessage,
+    field: &FieldDescriptor,
+    at: Path<'_>,
+) -> Result<(), Violation> {
+    if message.has_field(field) { Err(at.fault(is_twice(field.json_name()))) } else { Ok(()) }
+}
+
+fn is_twice(json_name: &str) -> String {
+    format!("is given twice: {json_name} is the same field")
 }
 
 /// The bytes of `data`: JSON as it stands; of any other content type, the text of a string.

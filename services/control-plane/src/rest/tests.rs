@@ -164,7 +164,9 @@ async fn every_fault_names_its_field_and_what_is_allowed() {
 #[tokio::test]
 async fn faults_carry_the_field_as_a_detail() {
     let answer = send(&Fake::default(), "POST", ENDPOINTS, r#"{"endpoint":{"urll":1}}"#).await;
-    let detail = &answer.json()["error"]["details"][0];
+    let details = &answer.json()["error"]["details"];
+    assert_eq!(details[0]["reason"], "INVALID_FIELD");
+    let detail = &details[1];
     assert_eq!(detail["@type"], "type.googleapis.com/google.rpc.BadRequest");
     assert_eq!(detail["fieldViolations"][0]["field"], "endpoint.urll");
 }
@@ -335,4 +337,20 @@ fn every_call_of_the_surface_has_its_path() {
     {
         assert!(schemas.contains_key(name), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_fault_has_a_reason_and_repeats_little_of_what_was_sent() {
+    let fake = Fake::default();
+    let long = "k".repeat(1_000_000);
+    for body in [
+        format!(r#"{{"endpoint":{{"{long}":1}}}}"#),
+        format!(r#"{{"endpoint":{{"delivery":{{"ordering":"{long}"}}}}}}"#),
+    ] {
+        let answer = send(&fake, "POST", ENDPOINTS, body).await;
+        answer.error(400, "INVALID_ARGUMENT");
+        assert_eq!(answer.json()["error"]["details"][0]["reason"], "INVALID_FIELD");
+        assert!(answer.text.len() < 4_000, "{} bytes", answer.text.len());
+    }
+    assert!(!fake.was_called());
 }

@@ -70,6 +70,13 @@ pub(crate) fn doctor(
             settings.data_dir.display()
         )));
     }
+    if identity::is_new(&settings.data_dir)? {
+        // Opening it would make it one, and find that sound.
+        return Err(Failure::Other(anyhow::anyhow!(
+            "{} holds no data: name the data directory with --data-dir",
+            settings.data_dir.display()
+        )));
+    }
     block_on(examine(&settings, terminal))
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use control_plane::server::StaticToken;
 use domain::egress_policy::{AllowedPorts, EgressPolicy};
 use domain::{ApiVersion, limits};
 use runtime::config::{ConfigError, Layers};
@@ -135,6 +136,9 @@ pub(crate) fn settings(mode: Mode, layers: &Layers) -> Result<Settings, ConfigEr
     if mode == Mode::Dev && token.is_some() {
         let problem = "has no effect in `dev`, which lets everyone in: use `serve`, or unset it";
         return Err(layers.bad_value("auth.token", problem));
+    }
+    if let Some(Err(error)) = token.as_deref().map(StaticToken::new) {
+        return Err(layers.bad_value("auth.token", format!("is wrong: {error}")));
     }
     Ok(Settings {
         mode,

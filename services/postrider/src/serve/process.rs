@@ -1,6 +1,7 @@
 //! One process with its roles: started in order, supervised, drained.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use runtime::{Shutdown, Signals, TaskGroup};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::config::{Role, Settings};
+use super::config::{Mode, Role, Settings};
 use super::engine::Engine;
 use super::identity;
 use crate::failure::Failure;
@@ -58,10 +59,7 @@ impl Process {
             let stop = tasks.shutdown().clone();
             tasks.spawn("delivery-worker", Box::pin(worker.run(stop)));
         }
-        let notes = token.and_then(|token| token.file).map(|file| {
-            format!("callers send the token in {} as `Authorization: Bearer …`", file.display())
-        });
-        let notes = notes.into_iter().collect();
+        let notes = notes(settings, token.and_then(|token| token.file).as_deref());
         tracing::info!(%address, data_dir = %settings.data_dir.display(), roles = ?settings.roles, "started");
         Ok(Self { address, engine, tasks, drain: settings.drain_deadline, notes })
     }
@@ -81,6 +79,21 @@ impl Process {
         tracing::info!("stopped");
         Ok(ended?)
     }
+}
+
+/// What the operator of a first start has to know.
+fn notes(settings: &Settings, token: Option<&Path>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(file) = token {
+        let file = file.display();
+        notes.push(format!("callers send the token in {file} as `Authorization: Bearer …`"));
+    }
+    if settings.mode == Mode::Serve {
+        let file = identity::key_file(settings);
+        let file = file.display();
+        notes.push(format!("the keys in {file} seal all secrets: keep a copy of them elsewhere"));
+    }
+    notes
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {

@@ -220,3 +220,29 @@ async fn the_health_of_an_endpoint_joins_its_lanes() {
     assert_eq!(health.oldest_due, Some(world.now() + Duration::from_secs(2)));
     assert!(!health.is_open);
 }
+
+#[tokio::test]
+async fn an_event_of_many_endpoints_hides_no_delivery() {
+    let world = World::new().await;
+    world.endpoint("shop", "*").await;
+    let event = event(&world).await.at;
+    let other = domain::EndpointUid::from_uuid(uuid::Uuid::from_u128(7));
+    for number in 0..crate::app::events::FACTS_MAX {
+        let fact = Fact {
+            event: event.clone(),
+            endpoint: other,
+            run: RunId::LOG,
+            id: AttemptId::from_uuid(uuid::Uuid::from_u128(number as u128)),
+            time: world.now(),
+            kind: FactKind::Cancelled,
+        };
+        world.app.deps.events.record(&[fact]).await.expect("recorded");
+    }
+    world.clock.advance(Duration::from_secs(1));
+    attempt(&world, &event, 1, Disposition::Delivered).await;
+    let view = world.app.delivery(&delivery(&event)).await.expect("found");
+    assert_eq!((view.summary.state, view.summary.attempts), (DeliveryState::Succeeded, 1));
+    let scope = EndpointScope { tenant: tenant(), endpoint: Some(name("shop").endpoint) };
+    let attempts = world.app.list_attempts(&scope, &event.id, &page(0, "")).await.expect("ok");
+    assert_eq!(attempts.items.len(), 1);
+}

@@ -28,11 +28,12 @@ async fn published_data_keeps_its_bytes() {
 #[tokio::test]
 async fn data_that_is_not_json_is_text_or_base64() {
     let fake = Fake::default();
-    let body = r#"{"events":[{"contentType":"text/plain","data":"a\nb"},{"contentType":"image/png","dataBase64":"AP8"}]}"#;
+    let body = r#"{"events":[{"contentType":"text/plain","data":"a\nb"},{"contentType":"image/png","dataBase64":"AP8"},{"content_type":"image/png","data_base64":"AP8"}]}"#;
     assert_eq!(send(&fake, "POST", PUBLISH, body).await.status, 200);
     let request = fake.published();
     assert_eq!(&request.events[0].data[..], b"a\nb");
     assert_eq!(&request.events[1].data[..], b"\x00\xff");
+    assert_eq!(&request.events[2].data[..], b"\x00\xff");
 }
 
 #[tokio::test]
@@ -52,6 +53,12 @@ async fn faults_in_a_batch_name_the_event() {
             "events[0].data: must be a string for content type",
         ),
         (r#"{"events":[{"data":1,"dataBase64":""}]}"#, "events[0].dataBase64: and data are given"),
+        (r#"{"events":[{"apiVersion":"a","api_version":"b"}]}"#, "is given twice: apiVersion"),
+        (r#"{"events":[],"validateOnly":true,"validate_only":true}"#, "is given twice"),
+        (
+            r#"{"events":[{"dataBase64":"","data_base64":""}]}"#,
+            "events[0].dataBase64: is given twice",
+        ),
         (r#"{"events":[{"data":tru}]}"#, "body: is not valid JSON"),
     ] {
         let fake = Fake::default();

@@ -69,3 +69,10 @@ fn a_token_in_dev_is_refused_because_it_would_protect_nothing() {
     let error = settings_of(Mode::Dev, &[("POSTRIDER_AUTH__TOKEN", "0123456789abcdef")]);
     assert!(error.err().unwrap().contains("lets everyone in"));
 }
+
+#[test]
+fn a_weak_token_is_refused_before_anything_is_opened_and_never_shown() {
+    let error = settings_of(Mode::Serve, &[("POSTRIDER_AUTH__TOKEN", "hush")]).err().unwrap();
+    assert!(error.contains("auth.token") && error.contains("at least 16 bytes"), "{error}");
+    assert!(!error.contains("hush"), "{error}");
+}
