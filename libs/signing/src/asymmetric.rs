@@ -60,9 +60,7 @@ impl PrivateKey {
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let bytes = decode(text, PRIVATE_PREFIX)?;
         if let Ok(pair) = <&[u8; 64]>::try_from(bytes.as_slice()) {
-            return SigningKey::from_keypair_bytes(pair)
-                .map(Self)
-                .map_err(|_| KeyError::Invalid);
+            return SigningKey::from_keypair_bytes(pair).map(Self).map_err(|_| KeyError::Invalid);
         }
         let seed =
             <&[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| KeyError::Length(bytes.len()))?;
@@ -99,11 +97,7 @@ impl PublicKey {
         let bytes =
             <&[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| KeyError::Length(bytes.len()))?;
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::Invalid)?;
-        if key.is_weak() {
-            Err(KeyError::Invalid)
-        } else {
-            Ok(Self(key))
-        }
+        if key.is_weak() { Err(KeyError::Invalid) } else { Ok(Self(key)) }
     }
 
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -131,13 +125,8 @@ impl fmt::Debug for PrivateKey {
 }
 
 fn decode(text: &str, expected: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let encoded = text
-        .strip_prefix(expected)
-        .ok_or(KeyError::Prefix { expected })?;
-    STANDARD
-        .decode(encoded)
-        .map(Zeroizing::new)
-        .map_err(|_| KeyError::Base64)
+    let encoded = text.strip_prefix(expected).ok_or(KeyError::Prefix { expected })?;
+    STANDARD.decode(encoded).map(Zeroizing::new).map_err(|_| KeyError::Base64)
 }
 
 #[cfg(test)]
@@ -149,18 +138,13 @@ mod tests {
         let key = PrivateKey::generate();
         let again = PrivateKey::parse(&key.expose()).unwrap();
         assert_eq!(again.public(), key.public());
-        assert_eq!(
-            PublicKey::parse(&key.public().to_string()).unwrap(),
-            key.public()
-        );
+        assert_eq!(PublicKey::parse(&key.public().to_string()).unwrap(), key.public());
     }
 
     #[test]
     fn a_seed_alone_is_a_private_key() {
         let key = PrivateKey::generate();
-        let pair = STANDARD
-            .decode(key.expose().strip_prefix("whsk_").unwrap())
-            .unwrap();
+        let pair = STANDARD.decode(key.expose().strip_prefix("whsk_").unwrap()).unwrap();
         let seed = format!("whsk_{}", STANDARD.encode(&pair[..32]));
         assert_eq!(PrivateKey::parse(&seed).unwrap().public(), key.public());
     }
@@ -168,25 +152,17 @@ mod tests {
     #[test]
     fn wrong_keys_are_refused() {
         let key = PrivateKey::generate();
-        let mut pair = STANDARD
-            .decode(key.expose().strip_prefix("whsk_").unwrap())
-            .unwrap();
+        let mut pair = STANDARD.decode(key.expose().strip_prefix("whsk_").unwrap()).unwrap();
         pair[63] ^= 1;
         let torn = format!("whsk_{}", STANDARD.encode(&pair));
         assert_eq!(PrivateKey::parse(&torn).unwrap_err(), KeyError::Invalid);
         let public = key.public().to_string();
-        assert_eq!(
-            PrivateKey::parse(&public).unwrap_err(),
-            KeyError::Prefix { expected: "whsk_" }
-        );
+        assert_eq!(PrivateKey::parse(&public).unwrap_err(), KeyError::Prefix { expected: "whsk_" });
         assert_eq!(
             PublicKey::parse(&key.expose()).unwrap_err(),
             KeyError::Prefix { expected: "whpk_" }
         );
-        assert_eq!(
-            PublicKey::parse("whpk_AAAA").unwrap_err(),
-            KeyError::Length(3)
-        );
+        assert_eq!(PublicKey::parse("whpk_AAAA").unwrap_err(), KeyError::Length(3));
         assert_eq!(PublicKey::parse("whpk_*").unwrap_err(), KeyError::Base64);
         let identity = format!("whpk_{}", STANDARD.encode([&[1_u8][..], &[0; 31]].concat()));
         assert_eq!(PublicKey::parse(&identity).unwrap_err(), KeyError::Invalid);

@@ -67,10 +67,7 @@ impl Secret {
         if !(BYTES_MIN..=BYTES_MAX).contains(&key.len()) {
             return Err(SecretError::Length(key.len()));
         }
-        Ok(Self {
-            text: Zeroizing::new(text.to_owned()),
-            key,
-        })
+        Ok(Self { text: Zeroizing::new(text.to_owned()), key })
     }
 
     /// Returns the whole `whsec_…` string: for the one answer that shows it, and for sealing it at rest.
@@ -92,10 +89,7 @@ impl Secret {
         let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + key.len() * 2));
         text.push_str(PREFIX);
         STANDARD.encode_string(key, &mut text);
-        Self {
-            text,
-            key: Zeroizing::new(key.to_vec()),
-        }
+        Self { text, key: Zeroizing::new(key.to_vec()) }
     }
 }
 
@@ -138,22 +132,10 @@ mod tests {
         let of = |bytes: usize| format!("whsec_{}", STANDARD.encode(vec![7_u8; bytes]));
         let cases = [
             (String::new(), SecretError::Prefix),
-            (
-                "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
-                SecretError::Prefix,
-            ),
-            (
-                "WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
-                SecretError::Prefix,
-            ),
-            (
-                " whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
-                SecretError::Prefix,
-            ),
-            (
-                "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n".to_owned(),
-                SecretError::Base64,
-            ),
+            ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(), SecretError::Prefix),
+            ("WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(), SecretError::Prefix),
+            (" whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(), SecretError::Prefix),
+            ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n".to_owned(), SecretError::Base64),
             ("whsec_".to_owned(), SecretError::Length(0)),
             ("whsec_not base64!".to_owned(), SecretError::Base64),
             (of(32).trim_end_matches('=').to_owned(), SecretError::Base64),

@@ -54,18 +54,11 @@ impl Signer {
         let x_webhook = match scheme {
             Scheme::Both | Scheme::XWebhook => Some(XWebhookKeys {
                 current: KeyedMac::new(current.x_webhook_key()),
-                previous: previous_live
-                    .first()
-                    .map(|secret| KeyedMac::new(secret.x_webhook_key())),
+                previous: previous_live.first().map(|secret| KeyedMac::new(secret.x_webhook_key())),
             }),
             Scheme::Standard => None,
         };
-        Self {
-            standard,
-            asymmetric: Vec::new(),
-            x_webhook,
-            live_secrets: 1 + previous_live.len(),
-        }
+        Self { standard, asymmetric: Vec::new(), x_webhook, live_secrets: 1 + previous_live.len() }
     }
 
     /// Adds a `v1a` entry to `webhook-signature`; without effect where the scheme has no `standard` family.
@@ -98,9 +91,7 @@ impl Signer {
         if let Some(keys) = &self.x_webhook {
             let parts = [timestamp_text.as_bytes(), b".", body];
             out.push(header::X_WEBHOOK_ID, |text| text.push_str(id));
-            out.push(header::X_WEBHOOK_TIMESTAMP, |text| {
-                text.push_str(&timestamp_text)
-            });
+            out.push(header::X_WEBHOOK_TIMESTAMP, |text| text.push_str(&timestamp_text));
             out.push(header::X_WEBHOOK_SIGNATURE, |text| {
                 push_x_webhook(&keys.current.digest(&parts), text);
             });
@@ -176,9 +167,7 @@ impl SignedHeaders {
 
     /// Returns the value of a header by its lower-case name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter()
-            .find(|(candidate, _)| *candidate == name)
-            .map(|(_, value)| value)
+        self.iter().find(|(candidate, _)| *candidate == name).map(|(_, value)| value)
     }
 
     fn clear(&mut self) {
@@ -223,18 +212,12 @@ mod tests {
 
     #[test]
     fn every_live_secret_signs_once_and_the_current_one_first() {
-        let (current, previous) = (
-            Secret::generate(),
-            vec![Secret::generate(), Secret::generate()],
-        );
+        let (current, previous) =
+            (Secret::generate(), vec![Secret::generate(), Secret::generate()]);
         let mut out = SignedHeaders::new();
         Signer::new(&current, &previous, Scheme::Standard).sign("evt_1", 7, b"body", &mut out);
-        let all: Vec<_> = out
-            .get("webhook-signature")
-            .unwrap()
-            .split(' ')
-            .map(str::to_owned)
-            .collect();
+        let all: Vec<_> =
+            out.get("webhook-signature").unwrap().split(' ').map(str::to_owned).collect();
         assert_eq!(all.len(), 3);
         for (entry, secret) in all.iter().zip(std::iter::once(&current).chain(&previous)) {
             let mut alone = SignedHeaders::new();
@@ -251,12 +234,7 @@ mod tests {
             .sign("evt_1", 7, b"body", &mut out);
         let value = out.get("webhook-signature").unwrap();
         assert_eq!(value.split(' ').count(), 3);
-        assert!(
-            value
-                .split(' ')
-                .all(|entry| entry.matches(',').count() == 1),
-            "{value}"
-        );
+        assert!(value.split(' ').all(|entry| entry.matches(',').count() == 1), "{value}");
     }
 
     #[test]

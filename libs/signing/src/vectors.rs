@@ -22,12 +22,7 @@ struct Vector {
 
 fn vectors() -> Vec<Vector> {
     let file: Value = serde_json::from_str(include_str!("../vectors.json")).unwrap();
-    file["vectors"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(vector)
-        .collect()
+    file["vectors"].as_array().unwrap().iter().map(vector).collect()
 }
 
 fn vector(value: &Value) -> Vector {
@@ -48,13 +43,8 @@ fn vector(value: &Value) -> Vector {
             "x-webhook" => Scheme::XWebhook,
             other => panic!("unknown scheme {other}"),
         },
-        secrets: secrets
-            .iter()
-            .map(|s| Secret::parse(s.as_str().unwrap()).unwrap())
-            .collect(),
-        private_key: value["private_key"]
-            .as_str()
-            .map(|key| PrivateKey::parse(key).unwrap()),
+        secrets: secrets.iter().map(|s| Secret::parse(s.as_str().unwrap()).unwrap()).collect(),
+        private_key: value["private_key"].as_str().map(|key| PrivateKey::parse(key).unwrap()),
         public_keys: value["public_key"]
             .as_str()
             .map(|key| PublicKey::parse(key).unwrap())
@@ -77,10 +67,7 @@ fn signing_gives_the_bytes_of_every_vector() {
         }
         let mut out = SignedHeaders::new();
         signer.sign(&vector.id, vector.timestamp, &vector.body, &mut out);
-        let mut headers: Vec<_> = out
-            .iter()
-            .map(|(n, v)| (n.to_owned(), v.to_owned()))
-            .collect();
+        let mut headers: Vec<_> = out.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         headers.sort();
         assert_eq!(headers, vector.headers, "{}", vector.name);
     }
@@ -101,12 +88,7 @@ fn every_vector_verifies_with_each_secret_that_its_scheme_offers() {
                 let verified =
                     verify_x_webhook(keys, &header, &vector.body, now, DEFAULT_TOLERANCE);
                 // `x-webhook` has room for the current secret and the one before it (spec §5).
-                assert_eq!(
-                    verified.is_ok(),
-                    age < 2,
-                    "{} with secret {age}",
-                    vector.name
-                );
+                assert_eq!(verified.is_ok(), age < 2, "{} with secret {age}", vector.name);
             }
         }
     }
@@ -115,27 +97,14 @@ fn every_vector_verifies_with_each_secret_that_its_scheme_offers() {
 #[test]
 fn asymmetric_vectors_verify_with_the_public_key_alone() {
     let mut checked = 0;
-    for vector in vectors()
-        .iter()
-        .filter(|vector| vector.private_key.is_some())
-    {
+    for vector in vectors().iter().filter(|vector| vector.private_key.is_some()) {
         assert_eq!(
             vector.private_key.as_ref().map(PrivateKey::public),
             vector.public_keys.first().copied()
         );
-        let keys = StandardKeys {
-            secrets: &[],
-            public_keys: &vector.public_keys,
-        };
+        let keys = StandardKeys { secrets: &[], public_keys: &vector.public_keys };
         let header = from_pairs(&vector.headers);
-        verify_standard(
-            keys,
-            header,
-            &vector.body,
-            vector.timestamp,
-            DEFAULT_TOLERANCE,
-        )
-        .unwrap();
+        verify_standard(keys, header, &vector.body, vector.timestamp, DEFAULT_TOLERANCE).unwrap();
         checked += 1;
     }
     assert!(checked > 0);

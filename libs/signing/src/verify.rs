@@ -35,19 +35,13 @@ pub struct StandardKeys<'a> {
 
 impl<'a> From<&'a [Secret]> for StandardKeys<'a> {
     fn from(secrets: &'a [Secret]) -> Self {
-        Self {
-            secrets,
-            public_keys: &[],
-        }
+        Self { secrets, public_keys: &[] }
     }
 }
 
 impl<'a, const N: usize> From<&'a [Secret; N]> for StandardKeys<'a> {
     fn from(secrets: &'a [Secret; N]) -> Self {
-        Self {
-            secrets,
-            public_keys: &[],
-        }
+        Self { secrets, public_keys: &[] }
     }
 }
 
@@ -223,11 +217,7 @@ fn match_standard(
         .iter()
         .map(|secret| STANDARD.encode(KeyedMac::new(secret.standard_key()).digest(parts)))
         .collect();
-    let message = if keys.public_keys.is_empty() {
-        Vec::new()
-    } else {
-        parts.concat()
-    };
+    let message = if keys.public_keys.is_empty() { Vec::new() } else { parts.concat() };
     let (mut well_formed, mut known) = (false, false);
     let mut matched = Choice::from(0);
     for entry in signatures.split(' ') {
@@ -246,9 +236,7 @@ fn match_standard(
                 known = true;
                 // Public data on both sides: nothing to hide in the timing.
                 let fits = STANDARD.decode(signature).is_ok_and(|signature| {
-                    keys.public_keys
-                        .iter()
-                        .any(|key| key.verifies(&message, &signature))
+                    keys.public_keys.iter().any(|key| key.verifies(&message, &signature))
                 });
                 matched |= Choice::from(u8::from(fits));
             }
@@ -267,10 +255,7 @@ fn match_x_webhook<'h>(
         .iter()
         .map(|secret| {
             let mut text = String::with_capacity(71);
-            push_x_webhook(
-                &KeyedMac::new(secret.x_webhook_key()).digest(parts),
-                &mut text,
-            );
+            push_x_webhook(&KeyedMac::new(secret.x_webhook_key()).digest(parts), &mut text);
             text
         })
         .collect();

@@ -11,9 +11,7 @@ type Pairs = Vec<(String, Vec<u8>)>;
 fn signed(signer: &Signer, body: &[u8]) -> Pairs {
     let mut out = SignedHeaders::new();
     signer.sign("evt_1", NOW, body, &mut out);
-    out.iter()
-        .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
-        .collect()
+    out.iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect()
 }
 
 fn set(pairs: &Pairs, name: &str, value: impl AsRef<[u8]>) -> Pairs {
@@ -53,27 +51,15 @@ fn what_is_signed_verifies_under_both_schemes() {
     let keys = [secret];
     let verified =
         verify_standard(&keys, from_pairs(&pairs), BODY, NOW, DEFAULT_TOLERANCE).unwrap();
-    assert_eq!(
-        verified,
-        Verified {
-            id: "evt_1",
-            timestamp: NOW
-        }
-    );
+    assert_eq!(verified, Verified { id: "evt_1", timestamp: NOW });
     assert_eq!(x_webhook(&keys, &pairs, BODY, NOW), Ok(NOW));
 }
 
 #[test]
 fn header_names_have_no_case() {
     let (secret, pairs) = fixture();
-    let pairs = pairs
-        .into_iter()
-        .map(|(n, v)| (n.to_ascii_uppercase(), v))
-        .collect::<Vec<_>>();
-    assert_eq!(
-        standard(std::slice::from_ref(&secret), &pairs, BODY, NOW),
-        Ok(NOW)
-    );
+    let pairs = pairs.into_iter().map(|(n, v)| (n.to_ascii_uppercase(), v)).collect::<Vec<_>>();
+    assert_eq!(standard(std::slice::from_ref(&secret), &pairs, BODY, NOW), Ok(NOW));
     assert_eq!(x_webhook(&[secret], &pairs, BODY, NOW), Ok(NOW));
 }
 
@@ -81,10 +67,7 @@ fn header_names_have_no_case() {
 fn an_empty_signature_is_refused() {
     // RUSTSEC-2024-0010: comparing only as many bytes as both sides have makes an empty signature fit.
     let (secret, pairs) = fixture();
-    for (name, empty) in [
-        ("webhook-signature", "v1,"),
-        ("x-webhook-signature", "sha256="),
-    ] {
+    for (name, empty) in [("webhook-signature", "v1,"), ("x-webhook-signature", "sha256=")] {
         let pairs = set(&pairs, name, empty);
         let result = if name.starts_with('x') {
             x_webhook(std::slice::from_ref(&secret), &pairs, BODY, NOW)
@@ -126,16 +109,7 @@ fn a_malformed_entry_does_not_hide_a_valid_one() {
     let (secret, pairs) = fixture();
     let keys = [secret];
     let good = value(&pairs, "webhook-signature");
-    for noise in [
-        "garbage",
-        "v1",
-        ",",
-        "v1,***",
-        "v2,abc",
-        ",,,",
-        "v1a,not-base64",
-        "",
-    ] {
+    for noise in ["garbage", "v1", ",", "v1,***", "v2,abc", ",,,", "v1a,not-base64", ""] {
         let value = format!("{noise} {good} {noise}");
         let pairs = set(&pairs, "webhook-signature", value);
         assert_eq!(standard(&keys, &pairs, BODY, NOW), Ok(NOW), "{noise}");
@@ -147,23 +121,13 @@ fn every_signature_is_checked_with_every_secret() {
     let (old, new) = (Secret::generate(), Secret::generate());
     let signer = Signer::new(&new, std::slice::from_ref(&old), Scheme::Both);
     let pairs = signed(&signer, BODY);
-    for keys in [
-        vec![old.clone()],
-        vec![new.clone()],
-        vec![Secret::generate(), old, new],
-    ] {
+    for keys in [vec![old.clone()], vec![new.clone()], vec![Secret::generate(), old, new]] {
         assert_eq!(standard(&keys, &pairs, BODY, NOW), Ok(NOW));
         assert_eq!(x_webhook(&keys, &pairs, BODY, NOW), Ok(NOW));
     }
     let strangers = [Secret::generate(), Secret::generate()];
-    assert_eq!(
-        standard(&strangers, &pairs, BODY, NOW),
-        Err(VerifyError::NoMatch)
-    );
-    assert_eq!(
-        x_webhook(&strangers, &pairs, BODY, NOW),
-        Err(VerifyError::NoMatch)
-    );
+    assert_eq!(standard(&strangers, &pairs, BODY, NOW), Err(VerifyError::NoMatch));
+    assert_eq!(x_webhook(&strangers, &pairs, BODY, NOW), Err(VerifyError::NoMatch));
 }
 
 #[test]
@@ -171,14 +135,8 @@ fn after_the_grace_period_the_old_secret_verifies_nothing() {
     let (old, new) = (Secret::generate(), Secret::generate());
     let pairs = signed(&Signer::new(&new, &[], Scheme::Both), BODY);
     let keys = [old];
-    assert_eq!(
-        standard(&keys, &pairs, BODY, NOW),
-        Err(VerifyError::NoMatch)
-    );
-    assert_eq!(
-        x_webhook(&keys, &pairs, BODY, NOW),
-        Err(VerifyError::NoMatch)
-    );
+    assert_eq!(standard(&keys, &pairs, BODY, NOW), Err(VerifyError::NoMatch));
+    assert_eq!(x_webhook(&keys, &pairs, BODY, NOW), Err(VerifyError::NoMatch));
 }
 
 #[test]
@@ -196,17 +154,9 @@ fn unknown_versions_are_refused() {
         );
     }
     let good = value(&pairs, "x-webhook-signature");
-    for (from, to) in [
-        ("sha256=", "sha1="),
-        ("sha256=", "SHA256="),
-        ("sha256=", "="),
-    ] {
+    for (from, to) in [("sha256=", "sha1="), ("sha256=", "SHA256="), ("sha256=", "=")] {
         let pairs = set(&pairs, "x-webhook-signature", good.replace(from, to));
-        assert_eq!(
-            x_webhook(&keys, &pairs, BODY, NOW),
-            Err(VerifyError::UnknownVersion),
-            "{to}"
-        );
+        assert_eq!(x_webhook(&keys, &pairs, BODY, NOW), Err(VerifyError::UnknownVersion), "{to}");
     }
 }
 
@@ -214,19 +164,9 @@ fn unknown_versions_are_refused() {
 fn signatures_without_any_entry_are_malformed() {
     let (secret, pairs) = fixture();
     let keys = [secret];
-    let pairs = set(
-        &set(&pairs, "webhook-signature", "abc"),
-        "x-webhook-signature",
-        "abc",
-    );
-    assert_eq!(
-        standard(&keys, &pairs, BODY, NOW),
-        Err(VerifyError::MalformedSignature)
-    );
-    assert_eq!(
-        x_webhook(&keys, &pairs, BODY, NOW),
-        Err(VerifyError::MalformedSignature)
-    );
+    let pairs = set(&set(&pairs, "webhook-signature", "abc"), "x-webhook-signature", "abc");
+    assert_eq!(standard(&keys, &pairs, BODY, NOW), Err(VerifyError::MalformedSignature));
+    assert_eq!(x_webhook(&keys, &pairs, BODY, NOW), Err(VerifyError::MalformedSignature));
 }
 
 #[test]
@@ -234,9 +174,7 @@ fn a_public_key_used_as_hmac_key_proves_nothing() {
     let private = PrivateKey::generate();
     let public = private.public();
     let shown = public.to_string();
-    let bytes = STANDARD
-        .decode(shown.strip_prefix("whpk_").unwrap())
-        .unwrap();
+    let bytes = STANDARD.decode(shown.strip_prefix("whpk_").unwrap()).unwrap();
     let parts: [&[u8]; 5] = [b"evt_1", b".", b"1700000000", b".", BODY];
     for key in [bytes.as_slice(), shown.as_bytes()] {
         let forged = STANDARD.encode(KeyedMac::new(key).digest(&parts));
@@ -246,16 +184,10 @@ fn a_public_key_used_as_hmac_key_proves_nothing() {
                 ("webhook-timestamp", NOW.to_string()),
                 ("webhook-signature", format!("{version},{forged}")),
             ];
-            let keys = StandardKeys {
-                secrets: &[],
-                public_keys: &[public],
-            };
+            let keys = StandardKeys { secrets: &[], public_keys: &[public] };
             let result = verify_standard(keys, from_pairs(&pairs), BODY, NOW, DEFAULT_TOLERANCE);
             let refused = result.unwrap_err();
-            assert!(matches!(
-                refused,
-                VerifyError::NoMatch | VerifyError::UnknownVersion
-            ));
+            assert!(matches!(refused, VerifyError::NoMatch | VerifyError::UnknownVersion));
         }
     }
 }
@@ -267,18 +199,12 @@ fn ed25519_verifies_with_the_public_key_alone() {
     let pairs = signed(&signer, BODY);
     let other = PrivateKey::generate().public();
     let check = |keys: &[PublicKey], body: &[u8]| {
-        let keys = StandardKeys {
-            secrets: &[],
-            public_keys: keys,
-        };
+        let keys = StandardKeys { secrets: &[], public_keys: keys };
         verify_standard(keys, from_pairs(&pairs), body, NOW, DEFAULT_TOLERANCE).map(|v| v.timestamp)
     };
     assert_eq!(check(&[other, private.public()], BODY), Ok(NOW));
     assert_eq!(check(&[other], BODY), Err(VerifyError::NoMatch));
-    assert_eq!(
-        check(&[private.public()], b"other"),
-        Err(VerifyError::NoMatch)
-    );
+    assert_eq!(check(&[private.public()], b"other"), Err(VerifyError::NoMatch));
 }
 
 #[test]
@@ -309,10 +235,7 @@ fn timestamps_are_parsed_strictly() {
                 standard(&keys, &pairs, BODY, NOW)
             };
             let refused = result.unwrap_err();
-            let expected = [
-                VerifyError::MalformedTimestamp,
-                VerifyError::MalformedHeader(name),
-            ];
+            let expected = [VerifyError::MalformedTimestamp, VerifyError::MalformedHeader(name)];
             assert!(expected.contains(&refused), "{text:?}: {refused}");
         }
     }
@@ -322,10 +245,7 @@ fn timestamps_are_parsed_strictly() {
 fn milliseconds_are_not_seconds() {
     let (secret, pairs) = fixture();
     let pairs = set(&pairs, "webhook-timestamp", format!("{NOW}000"));
-    assert_eq!(
-        standard(&[secret], &pairs, BODY, NOW),
-        Err(VerifyError::TimestampTooNew)
-    );
+    assert_eq!(standard(&[secret], &pairs, BODY, NOW), Err(VerifyError::TimestampTooNew));
 }
 
 #[test]
@@ -334,23 +254,11 @@ fn the_window_is_five_minutes_both_ways() {
     let keys = [secret];
     for check in [standard, x_webhook] {
         assert_eq!(check(&keys, &pairs, BODY, NOW + 300), Ok(NOW));
-        assert_eq!(
-            check(&keys, &pairs, BODY, NOW + 301),
-            Err(VerifyError::TimestampTooOld)
-        );
+        assert_eq!(check(&keys, &pairs, BODY, NOW + 301), Err(VerifyError::TimestampTooOld));
         assert_eq!(check(&keys, &pairs, BODY, NOW - 300), Ok(NOW));
-        assert_eq!(
-            check(&keys, &pairs, BODY, NOW - 301),
-            Err(VerifyError::TimestampTooNew)
-        );
-        assert_eq!(
-            check(&keys, &pairs, BODY, i64::MAX),
-            Err(VerifyError::TimestampTooOld)
-        );
-        assert_eq!(
-            check(&keys, &pairs, BODY, i64::MIN),
-            Err(VerifyError::TimestampTooNew)
-        );
+        assert_eq!(check(&keys, &pairs, BODY, NOW - 301), Err(VerifyError::TimestampTooNew));
+        assert_eq!(check(&keys, &pairs, BODY, i64::MAX), Err(VerifyError::TimestampTooOld));
+        assert_eq!(check(&keys, &pairs, BODY, i64::MIN), Err(VerifyError::TimestampTooNew));
     }
 }
 
@@ -361,14 +269,8 @@ fn a_body_parsed_and_written_again_does_not_verify() {
     let value: serde_json::Value = serde_json::from_slice(BODY).unwrap();
     let again = serde_json::to_vec(&value).unwrap();
     assert_ne!(again, BODY);
-    assert_eq!(
-        standard(&keys, &pairs, &again, NOW),
-        Err(VerifyError::NoMatch)
-    );
-    assert_eq!(
-        x_webhook(&keys, &pairs, &again, NOW),
-        Err(VerifyError::NoMatch)
-    );
+    assert_eq!(standard(&keys, &pairs, &again, NOW), Err(VerifyError::NoMatch));
+    assert_eq!(x_webhook(&keys, &pairs, &again, NOW), Err(VerifyError::NoMatch));
 }
 
 #[test]
@@ -386,10 +288,7 @@ fn borders_between_id_timestamp_and_body_cannot_move() {
     // Signed as id `evt_1`; read as id `evt_1.1700000000`, with a timestamp that was the start of the body.
     let secret = Secret::generate();
     let body = format!("{NOW}.rest");
-    let pairs = signed(
-        &Signer::new(&secret, &[], Scheme::Standard),
-        body.as_bytes(),
-    );
+    let pairs = signed(&Signer::new(&secret, &[], Scheme::Standard), body.as_bytes());
     let moved = set(&pairs, "webhook-id", format!("evt_1.{NOW}"));
     assert_eq!(
         standard(&[secret], &moved, b"rest", NOW),
@@ -406,23 +305,14 @@ fn missing_and_broken_headers_are_named() {
         assert_eq!(standard(&keys, &without(&pairs, name), BODY, NOW), missing);
         assert_eq!(standard(&keys, &set(&pairs, name, ""), BODY, NOW), missing);
         let broken = Err(VerifyError::MalformedHeader(name));
-        assert_eq!(
-            standard(&keys, &set(&pairs, name, [0xff]), BODY, NOW),
-            broken
-        );
-        assert_eq!(
-            standard(&keys, &set(&pairs, name, "a\nb"), BODY, NOW),
-            broken
-        );
+        assert_eq!(standard(&keys, &set(&pairs, name, [0xff]), BODY, NOW), broken);
+        assert_eq!(standard(&keys, &set(&pairs, name, "a\nb"), BODY, NOW), broken);
     }
     for name in ["x-webhook-timestamp", "x-webhook-signature"] {
         let missing = Err(VerifyError::MissingHeader(name));
         assert_eq!(x_webhook(&keys, &without(&pairs, name), BODY, NOW), missing);
     }
-    assert_eq!(
-        x_webhook(&keys, &without(&pairs, "x-webhook-id"), BODY, NOW),
-        Ok(NOW)
-    );
+    assert_eq!(x_webhook(&keys, &without(&pairs, "x-webhook-id"), BODY, NOW), Ok(NOW));
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! Commands to the owners of shards: rows of the inbox, and a hint that they are there.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use domain::{
     Command, CommandId, CommandKind, EndpointUid, EventRef, Shard, TenantId, Timestamp,
@@ -9,6 +10,13 @@ use domain::{
 use ports::Hint;
 
 use super::{App, Error, Seed};
+
+/// How long an answer waits for the owners of shards, in steps.
+const DONE_STEPS: u32 = 40;
+/// One step of that wait.
+const DONE_STEP: Duration = Duration::from_millis(50);
+/// Commands of a shard that are looked through.
+const PENDING_LOOK: usize = 1_000;
 
 /// One command, before its shard is known by name.
 pub(crate) struct Order {
@@ -51,15 +59,15 @@ impl App {
         Ok(())
     }
 
-    /// Sends one command to every shard: the endpoint has a lane wherever its events lie.
+    /// Sends one command to every shard: the endpoint has a lane wherever its events lie. Gives their ids.
     pub(crate) async fn send_to_all_shards(
         &self,
         tenant: &TenantId,
         endpoint: EndpointUid,
         kind: &CommandKind,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<(Shard, CommandId)>, Error> {
         let seed = Seed::new(&*self.deps.clock, &*self.deps.rng);
-        let orders = (0..self.deps.log.shards())
+        let orders: Vec<Order> = (0..self.deps.log.shards())
             .map(|shard| Order {
                 id: seed.command(&shard.to_string()),
                 shard: Shard(shard),
@@ -68,6 +76,24 @@ impl App {
                 kind: kind.clone(),
             })
             .collect();
-        self.send(tenant, orders).await
+        let ids = orders.iter().map(|order| (order.shard, order.id)).collect();
+        self.send(tenant, orders).await?;
+        Ok(ids)
+    }
+
+    /// Waits a little until the owners of the shards have done these commands.
+    pub(crate) async fn wait_until_done(&self, ids: &[(Shard, CommandId)]) -> Result<(), Error> {
+        for _ in 0..DONE_STEPS {
+            let mut all_done = true;
+            for (shard, id) in ids {
+                let pending = self.deps.inbox.pending(*shard, PENDING_LOOK).await?;
+                all_done &= !pending.iter().any(|command| command.id == *id);
+            }
+            if all_done {
+                return Ok(());
+            }
+            self.deps.clock.sleep(DONE_STEP).await;
+        }
+        Ok(())
     }
 }

@@ -33,16 +33,31 @@ impl App {
         if self.was_done(&name.tenant, request).await? {
             return self.get_endpoint(name).await;
         }
+        if verb == (StateVerb::Resume { catch_up: false }) {
+            self.forget_skipped(name, etag).await?;
+        }
         let before = self.set_state(name, verb, etag).await?;
-        if let StateVerb::Resume { catch_up } = verb
+        if let StateVerb::Resume { catch_up: true } = verb
             && before.state != EndpointState::Paused
         {
             // Also for one that is active: a resume that was cut off after its first half heals by a repeat.
-            let kind = CommandKind::Resume { catch_up };
+            let kind = CommandKind::Resume { catch_up: true };
             self.send_to_all_shards(&name.tenant, before.uid, &kind).await?;
         }
         self.note_done(&name.tenant, request).await?;
         self.get_endpoint(name).await
+    }
+
+    /// Lets the owners of the shards forget what was skipped before they see the endpoint active: from then on they catch up.
+    async fn forget_skipped(&self, name: &EndpointName, etag: &str) -> Result<(), Error> {
+        let endpoint = self.endpoint_config(name).await?.endpoint;
+        check_etag(name, etag, endpoint.revision)?;
+        if endpoint.state == EndpointState::Paused {
+            return Ok(());
+        }
+        let kind = CommandKind::Resume { catch_up: false };
+        let ids = self.send_to_all_shards(&name.tenant, endpoint.uid, &kind).await?;
+        self.wait_until_done(&ids).await
     }
 
     /// Gives the endpoint as it was before.

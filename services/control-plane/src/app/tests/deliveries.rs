@@ -194,7 +194,7 @@ async fn a_redrive_is_refused_while_disabled_for_good_but_not_while_failing() {
     let error = world.app.redrive(&letter, None).await.expect_err("refused");
     assert!(error.to_string().contains("answered 410"), "{error}");
     assert!(world.commands().await.is_empty());
-    let resume = crate::app::StateVerb::Resume { catch_up: false };
+    let resume = crate::app::StateVerb::Resume { catch_up: true };
     world.app.change_state(&name("shop"), resume, "", None).await.expect("active");
     disable(&world, "shop", DisableReason::Failing).await;
     world.app.redrive(&letter, None).await.expect("allowed");
