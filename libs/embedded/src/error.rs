@@ -8,7 +8,7 @@ use ports::ErrorKind;
 use rusqlite::ErrorCode;
 use tokio::sync::watch;
 
-use crate::codec::Damaged;
+use codec::Damaged;
 
 /// The data directory cannot be used. Every message is one line that says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -14,11 +14,11 @@
 //! It deliberately does not decide what to keep or when to clean: [`Embedded::maintain`] is called by the runtime, works in slices and takes its time
 //! from the caller.
 
-mod codec;
 mod engine;
 mod error;
 mod feed;
 mod file;
+mod head;
 mod lock;
 mod log;
 #[cfg(test)]

@@ -93,7 +93,7 @@ impl Store {
 
 /// A column that is not what its table holds.
 fn odd(what: &'static str) -> Fault {
-    crate::codec::Damaged(what).into()
+    codec::Damaged(what).into()
 }
 
 /// A limit as SQLite takes it.

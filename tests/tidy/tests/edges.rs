@@ -9,7 +9,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use crate::tree;
 
 /// Our crates, top to bottom, with the crates of ours that each may use in its sources.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("tidy", &[]),
     ("e2e", &["signing", "wire"]),
     ("load", &["signing", "wire"]),
@@ -35,13 +35,14 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("delivery-worker", &["delivery", "runtime", "ports", "signing", "domain"]),
     ("gateway", &["receiver", "runtime", "ports", "signing", "domain"]),
     ("console", &["runtime", "wire", "domain"]),
-    ("embedded", &["wire", "ports", "domain"]),
+    ("embedded", &["codec", "wire", "ports", "domain"]),
     ("eventlog-kafka", &["wire", "ports", "domain"]),
-    ("store-scylla", &["wire", "ports", "domain"]),
+    ("store-scylla", &["codec", "ports", "domain"]),
     ("egress", &["ports", "signing", "domain"]),
     ("runtime", &["ports", "domain"]),
     ("receiver", &["signing"]),
     ("testkit", &["ports", "delivery", "signing", "domain"]),
+    ("codec", &["ports", "domain"]),
     ("wire", &["domain"]),
     ("ports", &["delivery", "signing", "domain"]),
     ("delivery", &["domain"]),

@@ -9,8 +9,8 @@ use rusqlite::params;
 
 use super::state::{INSERT, LogState, seq_of};
 use super::{Inner, Space};
-use crate::codec;
 use crate::error::Fault;
+use crate::head::encode_head;
 use crate::writer::Cost;
 
 /// Largest record: key, headers and value together (EL-8).
@@ -48,7 +48,7 @@ impl Inner {
             cost.bytes += size;
             rows.push(Row {
                 shard: self.shard_of(&record, shards),
-                head: codec::encode_head(&record),
+                head: encode_head(&record),
                 value: record.value,
             });
         }

@@ -5,8 +5,8 @@ use ports::{Bounds, LogRecord};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::state::seq_of;
-use crate::codec;
 use crate::error::Fault;
+use crate::head::decode_head;
 
 /// A read ends when it has so many records or bytes.
 pub(super) const PAGE_RECORDS: usize = 500;
@@ -123,7 +123,7 @@ fn record(row: &Row<'_>) -> Result<LogRecord, Fault> {
     Ok(LogRecord {
         at: LogPosition::from_packed(row.get(0)?),
         time: Timestamp::from_millis(row.get(1)?),
-        record: codec::decode_head(head, value)?,
+        record: decode_head(head, value)?,
     })
 }
 

@@ -6,7 +6,6 @@ use ports::{BacklogPage, BacklogStore};
 use rusqlite::{Connection, Row, params};
 
 use super::{Store, events, odd, sql_limit};
-use crate::codec;
 use crate::error::Fault;
 use crate::writer::Cost;
 

@@ -8,7 +8,6 @@ use ports::{Applied, ConfigStore, EndpointConfig, Expect, StateChange, Tenant, T
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::{Store, config_write as change, odd, sql_limit};
-use crate::codec;
 use crate::error::Fault;
 use crate::writer::Cost;
 

@@ -5,7 +5,6 @@ use ports::{Applied, EndpointConfig, Expect, StateChange, Tenant};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{config, odd};
-use crate::codec;
 use crate::error::Fault;
 
 pub(super) const CREATE_TENANT: &str =

@@ -7,7 +7,6 @@ use ports::{DeadLetterFilter, DeadLetterStore, Taken};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Store, events, odd, sql_limit};
-use crate::codec;
 use crate::error::Fault;
 use crate::writer::Cost;
 

@@ -12,7 +12,6 @@ use ports::{EventStore, Loaded, StoredEvent};
 use rusqlite::{Connection, Row, params};
 
 use super::{Store, odd, sql_limit};
-use crate::codec;
 use crate::error::Fault;
 use crate::writer::Cost;
 

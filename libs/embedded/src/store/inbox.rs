@@ -8,7 +8,6 @@ use ports::InboxStore;
 use rusqlite::{Connection, Row, params};
 
 use super::{Store, odd, sql_limit};
-use crate::codec;
 use crate::error::Fault;
 use crate::writer::Cost;
 

@@ -6,7 +6,6 @@ use ports::LaneStore;
 use rusqlite::{Connection, Row, params};
 
 use super::{Store, odd, sql_limit};
-use crate::codec;
 use crate::error::Fault;
 use crate::writer::Cost;
 

@@ -8,7 +8,7 @@ use super::{In, Out, Read};
 
 const FORMAT: u8 = 1;
 
-pub(crate) fn encode_event(event: &Event) -> Vec<u8> {
+pub fn encode_event(event: &Event) -> Vec<u8> {
     let mut out = Out::new(FORMAT, event.data.len() + 192);
     out.text(event.tenant.as_str())
         .text(event.id.as_str())
@@ -37,7 +37,7 @@ pub(crate) fn encode_event(event: &Event) -> Vec<u8> {
     out.end()
 }
 
-pub(crate) fn decode_event(bytes: &[u8]) -> Read<Event> {
+pub fn decode_event(bytes: &[u8]) -> Read<Event> {
     let mut input = In::new(bytes, FORMAT, "event")?;
     let event = Event {
         tenant: input.tenant()?,
@@ -59,21 +59,21 @@ pub(crate) fn decode_event(bytes: &[u8]) -> Read<Event> {
 }
 
 impl Out {
-    pub(super) fn event_ref(&mut self, event: &EventRef) -> &mut Self {
+    pub(crate) fn event_ref(&mut self, event: &EventRef) -> &mut Self {
         self.text(event.tenant.as_str()).text(event.id.as_str()).int(event.at.packed())
     }
 }
 
 impl In<'_> {
-    pub(super) fn shared(&mut self) -> Read<Arc<str>> {
+    pub(crate) fn shared(&mut self) -> Read<Arc<str>> {
         self.text().map(Arc::from)
     }
 
-    pub(super) fn event_id(&mut self) -> Read<EventId> {
+    pub(crate) fn event_id(&mut self) -> Read<EventId> {
         EventId::parse(self.text()?).map_err(|_| self.damaged())
     }
 
-    pub(super) fn event_ref(&mut self) -> Read<EventRef> {
+    pub(crate) fn event_ref(&mut self) -> Read<EventRef> {
         Ok(EventRef {
             tenant: self.tenant()?,
             id: self.event_id()?,

@@ -1,54 +1,53 @@
-//! How rows are written as bytes: a format byte, then fields in a fixed order. Numbers are LEB128, texts and bytes carry their length.
+//! How stores write rows as bytes: a format byte, then fields in a fixed order. Numbers are LEB128, texts and bytes carry their length.
 //!
-//! A format byte is never reused: a changed layout gets the next number, and the decoder knows both.
+//! Every store adapter uses the same bytes, so a row means the same in each. A format byte is never reused: a changed layout gets the next number, and
+//! the decoder knows both. Parts of a row that are columns of its key are not repeated in its bytes.
+//!
+//! It deliberately knows no store.
 
 mod config;
 mod delivery;
 mod event;
 mod fact;
-mod record;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{TenantId, Timestamp};
 
-pub(crate) use config::{
-    decode_endpoint, decode_subscription, encode_endpoint, encode_subscription,
-};
-pub(crate) use delivery::{
+pub use config::{decode_endpoint, decode_subscription, encode_endpoint, encode_subscription};
+pub use delivery::{
     decode_backlog, decode_command, decode_dead_letter, decode_lane, encode_backlog,
     encode_command, encode_dead_letter, encode_lane,
 };
-pub(crate) use event::{decode_event, encode_event};
-pub(crate) use fact::{decode_fact_kind, encode_fact_kind, reason_code};
-pub(crate) use record::{decode_head, encode_head};
+pub use event::{decode_event, encode_event};
+pub use fact::{decode_fact_kind, encode_fact_kind, reason_code};
 
 /// A stored value that is not what was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a stored {0} does not decode")]
-pub(crate) struct Damaged(pub(crate) &'static str);
+pub struct Damaged(pub &'static str);
 
 /// Writes fields.
-pub(crate) struct Out(Vec<u8>);
+pub struct Out(Vec<u8>);
 
 impl Out {
-    pub(crate) fn new(format: u8, capacity: usize) -> Self {
+    pub fn new(format: u8, capacity: usize) -> Self {
         let mut bytes = Vec::with_capacity(capacity + 1);
         bytes.push(format);
         Self(bytes)
     }
 
-    pub(crate) fn end(self) -> Vec<u8> {
+    pub fn end(self) -> Vec<u8> {
         self.0
     }
 
-    pub(crate) fn byte(&mut self, byte: u8) -> &mut Self {
+    pub fn byte(&mut self, byte: u8) -> &mut Self {
         self.0.push(byte);
         self
     }
 
-    pub(crate) fn uint(&mut self, mut number: u64) -> &mut Self {
+    pub fn uint(&mut self, mut number: u64) -> &mut Self {
         while number >= 0x80 {
             self.0.push((number & 0x7f) as u8 | 0x80);
             number >>= 7;
@@ -58,38 +57,34 @@ impl Out {
     }
 
     /// Zigzag, so that small negative numbers are short too.
-    pub(crate) fn int(&mut self, number: i64) -> &mut Self {
+    pub fn int(&mut self, number: i64) -> &mut Self {
         self.uint(((number << 1) ^ (number >> 63)).cast_unsigned())
     }
 
-    pub(crate) fn fixed(&mut self, bytes: &[u8; 16]) -> &mut Self {
+    pub fn fixed(&mut self, bytes: &[u8; 16]) -> &mut Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.uint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
         self
     }
 
-    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
+    pub fn text(&mut self, text: &str) -> &mut Self {
         self.bytes(text.as_bytes())
     }
 
-    pub(crate) fn time(&mut self, time: Timestamp) -> &mut Self {
+    pub fn time(&mut self, time: Timestamp) -> &mut Self {
         self.int(time.as_millis())
     }
 
-    pub(crate) fn duration(&mut self, duration: Duration) -> &mut Self {
+    pub fn duration(&mut self, duration: Duration) -> &mut Self {
         self.uint(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    pub(crate) fn option<T>(
-        &mut self,
-        value: Option<T>,
-        put: impl FnOnce(&mut Self, T),
-    ) -> &mut Self {
+    pub fn option<T>(&mut self, value: Option<T>, put: impl FnOnce(&mut Self, T)) -> &mut Self {
         match value {
             None => self.byte(0),
             Some(value) => {
@@ -100,7 +95,7 @@ impl Out {
         }
     }
 
-    pub(crate) fn list<T>(
+    pub fn list<T>(
         &mut self,
         items: impl ExactSizeIterator<Item = T>,
         mut put: impl FnMut(&mut Self, T),
@@ -114,28 +109,28 @@ impl Out {
 }
 
 /// Reads fields.
-pub(crate) struct In<'a> {
+pub struct In<'a> {
     rest: &'a [u8],
     what: &'static str,
 }
 
-pub(crate) type Read<T> = Result<T, Damaged>;
+pub type Read<T> = Result<T, Damaged>;
 
 impl<'a> In<'a> {
     /// Checks the format byte.
-    pub(crate) fn new(bytes: &'a [u8], format: u8, what: &'static str) -> Read<Self> {
+    pub fn new(bytes: &'a [u8], format: u8, what: &'static str) -> Read<Self> {
         match bytes.split_first() {
             Some((first, rest)) if *first == format => Ok(Self { rest, what }),
             _ => Err(Damaged(what)),
         }
     }
 
-    pub(crate) fn damaged(&self) -> Damaged {
+    pub fn damaged(&self) -> Damaged {
         Damaged(self.what)
     }
 
     /// Nothing may be left.
-    pub(crate) fn end(self) -> Read<()> {
+    pub fn end(self) -> Read<()> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.damaged()) }
     }
 
@@ -145,13 +140,13 @@ impl<'a> In<'a> {
         Ok(taken)
     }
 
-    pub(crate) fn byte(&mut self) -> Read<u8> {
+    pub fn byte(&mut self) -> Read<u8> {
         let (first, rest) = self.rest.split_first().ok_or(Damaged(self.what))?;
         self.rest = rest;
         Ok(*first)
     }
 
-    pub(crate) fn uint(&mut self) -> Read<u64> {
+    pub fn uint(&mut self) -> Read<u64> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -163,47 +158,47 @@ impl<'a> In<'a> {
         Err(self.damaged())
     }
 
-    pub(crate) fn small<T: TryFrom<u64>>(&mut self) -> Read<T> {
+    pub fn small<T: TryFrom<u64>>(&mut self) -> Read<T> {
         T::try_from(self.uint()?).map_err(|_| self.damaged())
     }
 
-    pub(crate) fn int(&mut self) -> Read<i64> {
+    pub fn int(&mut self) -> Read<i64> {
         let number = self.uint()?;
         Ok((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))
     }
 
-    pub(crate) fn fixed(&mut self) -> Read<[u8; 16]> {
+    pub fn fixed(&mut self) -> Read<[u8; 16]> {
         let taken = self.take(16)?;
         taken.try_into().map_err(|_| self.damaged())
     }
 
-    pub(crate) fn bytes(&mut self) -> Read<&'a [u8]> {
+    pub fn bytes(&mut self) -> Read<&'a [u8]> {
         let count = self.small()?;
         self.take(count)
     }
 
-    pub(crate) fn owned(&mut self) -> Read<Bytes> {
+    pub fn owned(&mut self) -> Read<Bytes> {
         self.bytes().map(Bytes::copy_from_slice)
     }
 
-    pub(crate) fn text(&mut self) -> Read<&'a str> {
+    pub fn text(&mut self) -> Read<&'a str> {
         let bytes = self.bytes()?;
         std::str::from_utf8(bytes).map_err(|_| self.damaged())
     }
 
-    pub(crate) fn string(&mut self) -> Read<String> {
+    pub fn string(&mut self) -> Read<String> {
         self.text().map(str::to_owned)
     }
 
-    pub(crate) fn time(&mut self) -> Read<Timestamp> {
+    pub fn time(&mut self) -> Read<Timestamp> {
         self.int().map(Timestamp::from_millis)
     }
 
-    pub(crate) fn duration(&mut self) -> Read<Duration> {
+    pub fn duration(&mut self) -> Read<Duration> {
         self.uint().map(Duration::from_nanos)
     }
 
-    pub(crate) fn option<T>(&mut self, get: impl FnOnce(&mut Self) -> Read<T>) -> Read<Option<T>> {
+    pub fn option<T>(&mut self, get: impl FnOnce(&mut Self) -> Read<T>) -> Read<Option<T>> {
         match self.byte()? {
             0 => Ok(None),
             1 => get(self).map(Some),
@@ -211,7 +206,7 @@ impl<'a> In<'a> {
         }
     }
 
-    pub(crate) fn list<T>(&mut self, mut get: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+    pub fn list<T>(&mut self, mut get: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
         let count: usize = self.small()?;
         // Every item is at least a byte long: a damaged count cannot ask for more memory than the row has bytes.
         if count > self.rest.len() {
@@ -220,7 +215,7 @@ impl<'a> In<'a> {
         (0..count).map(|_| get(self)).collect()
     }
 
-    pub(crate) fn tenant(&mut self) -> Read<TenantId> {
+    pub fn tenant(&mut self) -> Read<TenantId> {
         let text = self.text()?;
         TenantId::parse(text).map_err(|_| self.damaged())
     }

@@ -15,7 +15,7 @@ const COMMAND: u8 = 1;
 const DEAD_LETTER: u8 = 1;
 
 /// All of a row but its key.
-pub(crate) fn encode_backlog(row: &BacklogRow) -> Vec<u8> {
+pub fn encode_backlog(row: &BacklogRow) -> Vec<u8> {
     let mut out = Out::new(BACKLOG, 112);
     out.event_ref(&row.event)
         .fixed(row.run.as_bytes())
@@ -26,7 +26,7 @@ pub(crate) fn encode_backlog(row: &BacklogRow) -> Vec<u8> {
     out.end()
 }
 
-pub(crate) fn decode_backlog(key: BacklogKey, bytes: &[u8]) -> Read<BacklogRow> {
+pub fn decode_backlog(key: BacklogKey, bytes: &[u8]) -> Read<BacklogRow> {
     let mut input = In::new(bytes, BACKLOG, "backlog row")?;
     let row = BacklogRow {
         key,
@@ -42,7 +42,7 @@ pub(crate) fn decode_backlog(key: BacklogKey, bytes: &[u8]) -> Read<BacklogRow> 
 }
 
 /// All of a row but its key, epoch and cursor.
-pub(crate) fn encode_lane(row: &LaneRow) -> Vec<u8> {
+pub fn encode_lane(row: &LaneRow) -> Vec<u8> {
     let mut out = Out::new(LANE, 96);
     out.text(row.tenant.as_str())
         .uint(row.breaker.failures.into())
@@ -65,12 +65,7 @@ pub(crate) fn encode_lane(row: &LaneRow) -> Vec<u8> {
     out.end()
 }
 
-pub(crate) fn decode_lane(
-    key: LaneKey,
-    epoch: Epoch,
-    cursor: BacklogKey,
-    bytes: &[u8],
-) -> Read<LaneRow> {
+pub fn decode_lane(key: LaneKey, epoch: Epoch, cursor: BacklogKey, bytes: &[u8]) -> Read<LaneRow> {
     let mut input = In::new(bytes, LANE, "lane")?;
     let row = LaneRow {
         key,
@@ -101,7 +96,7 @@ pub(crate) fn decode_lane(
 }
 
 /// All of a command but its id, shard and time.
-pub(crate) fn encode_command(command: &Command) -> Vec<u8> {
+pub fn encode_command(command: &Command) -> Vec<u8> {
     let mut out = Out::new(COMMAND, 128);
     out.text(command.tenant.as_str()).fixed(command.endpoint.as_bytes());
     match &command.kind {
@@ -117,12 +112,7 @@ pub(crate) fn encode_command(command: &Command) -> Vec<u8> {
     out.end()
 }
 
-pub(crate) fn decode_command(
-    id: CommandId,
-    shard: Shard,
-    time: Timestamp,
-    bytes: &[u8],
-) -> Read<Command> {
+pub fn decode_command(id: CommandId, shard: Shard, time: Timestamp, bytes: &[u8]) -> Read<Command> {
     let mut input = In::new(bytes, COMMAND, "command")?;
     let command = Command {
         id,
@@ -149,7 +139,7 @@ pub(crate) fn decode_command(
 }
 
 /// A whole dead letter; its key columns repeat parts of it.
-pub(crate) fn encode_dead_letter(letter: &DeadLetter) -> Vec<u8> {
+pub fn encode_dead_letter(letter: &DeadLetter) -> Vec<u8> {
     let mut out = Out::new(DEAD_LETTER, letter.url.len() + 192);
     out.fixed(letter.id.as_bytes())
         .text(letter.tenant.as_str())
@@ -167,7 +157,7 @@ pub(crate) fn encode_dead_letter(letter: &DeadLetter) -> Vec<u8> {
     out.end()
 }
 
-pub(crate) fn decode_dead_letter(bytes: &[u8]) -> Read<DeadLetter> {
+pub fn decode_dead_letter(bytes: &[u8]) -> Read<DeadLetter> {
     let mut input = In::new(bytes, DEAD_LETTER, "dead letter")?;
     let letter = DeadLetter {
         id: input.dead_letter()?,
@@ -191,7 +181,7 @@ impl In<'_> {
         RunId::from_slice(&self.fixed()?).ok_or_else(|| self.damaged())
     }
 
-    pub(super) fn endpoint(&mut self) -> Read<EndpointUid> {
+    pub(crate) fn endpoint(&mut self) -> Read<EndpointUid> {
         EndpointUid::from_slice(&self.fixed()?).ok_or_else(|| self.damaged())
     }
 

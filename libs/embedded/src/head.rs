@@ -1,9 +1,8 @@
 //! Key and headers of a log record. The value lies beside them, so that it is copied once.
 
 use bytes::Bytes;
+use codec::{In, Out, Read};
 use domain::record::Record;
-
-use super::{In, Out, Read};
 
 const FORMAT: u8 = 1;
 
@@ -31,4 +30,23 @@ pub(crate) fn decode_head(head: &[u8], value: Option<&[u8]>) -> Read<Record> {
     };
     input.end()?;
     Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_round_trips_and_a_damaged_one_is_an_error() {
+        let record = Record {
+            key: Some(Bytes::from_static(b"key")),
+            headers: vec![("name".to_owned(), Some(Bytes::from_static(b"value")))],
+            value: None,
+        };
+        let sound = encode_head(&record);
+        assert_eq!(decode_head(&sound, None), Ok(record));
+        for length in 0..sound.len() {
+            assert!(decode_head(&sound[..length], None).is_err(), "cut to {length}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use super::{In, Out, Read};
 
 const FORMAT: u8 = 1;
 
-pub(crate) fn encode_fact_kind(kind: &FactKind) -> Vec<u8> {
+pub fn encode_fact_kind(kind: &FactKind) -> Vec<u8> {
     let capacity = match kind {
         FactKind::Attempt(attempt) => attempt.excerpt.len() + attempt.detail.len() + 40,
         FactKind::DeadLettered(_) | FactKind::Cancelled => 4,
@@ -34,7 +34,7 @@ pub(crate) fn encode_fact_kind(kind: &FactKind) -> Vec<u8> {
     out.end()
 }
 
-pub(crate) fn decode_fact_kind(bytes: &[u8]) -> Read<FactKind> {
+pub fn decode_fact_kind(bytes: &[u8]) -> Read<FactKind> {
     let mut input = In::new(bytes, FORMAT, "fact")?;
     let kind = match input.byte()? {
         1 => FactKind::Attempt(Attempt {
@@ -56,7 +56,7 @@ pub(crate) fn decode_fact_kind(bytes: &[u8]) -> Read<FactKind> {
 }
 
 impl Out {
-    pub(super) fn outcome(&mut self, outcome: OutcomeKind) -> &mut Self {
+    pub(crate) fn outcome(&mut self, outcome: OutcomeKind) -> &mut Self {
         match outcome {
             OutcomeKind::Answered(status) => self.byte(1).uint(status.into()),
             OutcomeKind::Failed(class) => self.byte(2).byte(class_code(class)),
@@ -73,7 +73,7 @@ impl Out {
 }
 
 impl In<'_> {
-    pub(super) fn outcome(&mut self) -> Read<OutcomeKind> {
+    pub(crate) fn outcome(&mut self) -> Read<OutcomeKind> {
         match self.byte()? {
             1 => self.small().map(OutcomeKind::Answered),
             2 => {
@@ -94,18 +94,18 @@ impl In<'_> {
         }
     }
 
-    pub(super) fn trigger(&mut self) -> Read<Trigger> {
+    pub(crate) fn trigger(&mut self) -> Read<Trigger> {
         let code = self.byte()?;
         trigger_of(code).ok_or_else(|| self.damaged())
     }
 
-    pub(super) fn reason(&mut self) -> Read<DeadLetterReason> {
+    pub(crate) fn reason(&mut self) -> Read<DeadLetterReason> {
         let code = self.byte()?;
         reason_of(code).ok_or_else(|| self.damaged())
     }
 }
 
-pub(super) const fn trigger_code(trigger: Trigger) -> u8 {
+pub(crate) const fn trigger_code(trigger: Trigger) -> u8 {
     match trigger {
         Trigger::Event => 1,
         Trigger::Retry => 2,
@@ -131,7 +131,7 @@ const fn trigger_of(code: u8) -> Option<Trigger> {
 }
 
 /// The number of a reason in rows and indexes.
-pub(crate) const fn reason_code(reason: DeadLetterReason) -> u8 {
+pub const fn reason_code(reason: DeadLetterReason) -> u8 {
     match reason {
         DeadLetterReason::Exhausted => 1,
         DeadLetterReason::Rejected => 2,

@@ -1,3 +1,5 @@
+use domain::{EventId, EventRef, LogPosition, Position, Shard};
+
 use super::*;
 
 #[test]
@@ -23,25 +25,21 @@ fn numbers_round_trip_at_their_bounds() {
 
 #[test]
 fn damaged_rows_are_errors_and_never_panics() {
-    let record = domain::record::Record {
-        key: Some(Bytes::from_static(b"key")),
-        headers: vec![("name".to_owned(), Some(Bytes::from_static(b"value")))],
-        value: None,
-    };
-    let sound = encode_head(&record);
-    assert_eq!(decode_head(&sound, None), Ok(record));
+    let row = backlog_row();
+    let sound = encode_backlog(&row);
+    assert_eq!(decode_backlog(row.key, &sound), Ok(row.clone()));
     for length in 0..sound.len() {
-        assert!(decode_head(&sound[..length], None).is_err(), "cut to {length}");
+        assert!(decode_backlog(row.key, &sound[..length]).is_err(), "cut to {length}");
     }
     let mut longer = sound.clone();
     longer.push(0);
-    assert!(decode_head(&longer, None).is_err(), "something behind the end");
+    assert!(decode_backlog(row.key, &longer).is_err(), "something behind the end");
     for position in 0..sound.len() {
         for byte in [0x00, 0x7f, 0x80, 0xff] {
             let mut changed = sound.clone();
             changed[position] = byte;
             // Whatever comes out, it comes out.
-            let _ = decode_head(&changed, None);
+            let _ = decode_backlog(row.key, &changed);
             let _ = decode_event(&changed);
             let _ = decode_fact_kind(&changed);
             let _ = decode_command(
@@ -61,5 +59,24 @@ fn damaged_rows_are_errors_and_never_panics() {
 fn a_damaged_count_asks_for_no_more_memory_than_the_row_has() {
     let mut out = Out::new(1, 0);
     out.byte(0).uint(u64::MAX);
-    assert!(decode_head(&out.end(), None).is_err());
+    let bytes = out.end();
+    let mut input = In::new(&bytes, 1, "list").expect("its format");
+    input.byte().expect("a byte");
+    assert!(input.list(In::byte).is_err());
+}
+
+fn backlog_row() -> domain::BacklogRow {
+    domain::BacklogRow {
+        key: domain::BacklogKey::START,
+        event: EventRef {
+            tenant: TenantId::parse("acme").expect("valid"),
+            id: EventId::parse("evt_1").expect("valid"),
+            at: LogPosition { shard: Shard(1), position: Position(2) },
+        },
+        run: domain::RunId::LOG,
+        number: 3,
+        trigger: domain::Trigger::Event,
+        reason: domain::WaitReason::Schedule,
+        first_due: Timestamp::from_millis(4),
+    }
 }

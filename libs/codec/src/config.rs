@@ -14,7 +14,7 @@ use super::{In, Out, Read};
 const ENDPOINT: u8 = 1;
 const SUBSCRIPTION: u8 = 1;
 
-pub(crate) fn encode_endpoint(config: &EndpointConfig) -> Vec<u8> {
+pub fn encode_endpoint(config: &EndpointConfig) -> Vec<u8> {
     let endpoint = &config.endpoint;
     let mut out = Out::new(ENDPOINT, 512);
     out.text(endpoint.tenant.as_str())
@@ -41,7 +41,7 @@ pub(crate) fn encode_endpoint(config: &EndpointConfig) -> Vec<u8> {
     out.end()
 }
 
-pub(crate) fn decode_endpoint(bytes: &[u8]) -> Read<EndpointConfig> {
+pub fn decode_endpoint(bytes: &[u8]) -> Read<EndpointConfig> {
     let mut input = In::new(bytes, ENDPOINT, "endpoint")?;
     let endpoint = Endpoint {
         tenant: input.tenant()?,
@@ -71,7 +71,7 @@ pub(crate) fn decode_endpoint(bytes: &[u8]) -> Read<EndpointConfig> {
     Ok(EndpointConfig { endpoint, secrets })
 }
 
-pub(crate) fn encode_subscription(subscription: &Subscription) -> Vec<u8> {
+pub fn encode_subscription(subscription: &Subscription) -> Vec<u8> {
     let mut out = Out::new(SUBSCRIPTION, 192);
     out.text(subscription.tenant.as_str())
         .text(subscription.endpoint.as_str())
@@ -89,7 +89,7 @@ pub(crate) fn encode_subscription(subscription: &Subscription) -> Vec<u8> {
     out.end()
 }
 
-pub(crate) fn decode_subscription(bytes: &[u8]) -> Read<Subscription> {
+pub fn decode_subscription(bytes: &[u8]) -> Read<Subscription> {
     let mut input = In::new(bytes, SUBSCRIPTION, "subscription")?;
     let subscription = Subscription {
         tenant: input.tenant()?,
