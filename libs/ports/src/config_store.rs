@@ -98,6 +98,19 @@ pub enum Expect {
     At(Revision),
 }
 
+impl Expect {
+    /// Why a change does not happen, given the revision of what is there (`None`: nothing is), if it does not.
+    #[must_use]
+    pub fn refuses(self, stored: Option<Revision>) -> Option<Applied> {
+        match (self, stored) {
+            (Self::Absent, None) | (Self::Present, Some(_)) => None,
+            (Self::Absent, Some(_)) => Some(Applied::Exists),
+            (Self::Present | Self::At(_), None) => Some(Applied::NotFound),
+            (Self::At(expected), Some(stored)) => (expected != stored).then_some(Applied::Conflict),
+        }
+    }
+}
+
 /// How a change of configuration ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Applied {
@@ -142,6 +155,17 @@ pub struct EndpointConfig {
     pub secrets: Vec<SealedSecret>,
 }
 
+impl EndpointConfig {
+    /// Takes over from the stored one what an endpoint is and how it fares: a change of its configuration leaves that alone.
+    pub fn keep_what_is_not_configuration(&mut self, stored: &Self) {
+        let (new, old) = (&mut self.endpoint, &stored.endpoint);
+        new.uid = old.uid;
+        new.create_time = old.create_time;
+        new.state = old.state;
+        new.state_time = old.state_time;
+    }
+}
+
 /// Everything of a tenant, at one revision.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TenantConfig {
@@ -168,7 +192,8 @@ pub struct IdempotencyRow {
 
 /// Idempotency keys of a tenant's publishers.
 ///
-/// ID-1  `put` is durable when it returns. Of two rows for one key the first one stays.
+/// ID-1  `put` is durable when it returns. Of two rows for one key the one with the earlier time stays (of one time, the smaller event id); while two
+///       writes overlap, a reader in between may still see the other one (DL-7).
 /// ID-2  `get` gives rows of the last 24 h, in the order of the keys asked for.
 /// ID-3  Tenants do not see each other's keys.
 #[async_trait]

@@ -89,7 +89,7 @@ pub trait LaneStore: Send + Sync + 'static {
 
 /// Commands from the control plane to the owners of shards.
 ///
-/// IN-1  `send` is durable when it returns; sending the same command again changes nothing.
+/// IN-1  `send` is durable when it returns; sending the same command again changes nothing. A command's id is a UUIDv7 of its time.
 /// IN-2  `pending` gives the commands of a shard that are not done, oldest first.
 /// IN-3  After `done` a command is not given again.
 /// IN-4  Commands expire unread after a day.

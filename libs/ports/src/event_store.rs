@@ -10,7 +10,7 @@ use crate::Result;
 /// Bodies of events that something waits for, and every fact of every delivery.
 ///
 /// ES-1  `put_events` and `record` are durable when they return. Writing the same row again changes nothing.
-/// ES-2  `load` gives the event as it was put, and all facts of that delivery that were recorded before the call.
+/// ES-2  `load` gives the event as it was put, and all facts of that delivery that were recorded before the call; long excerpts may be left out.
 /// ES-3  `facts` gives all facts of an event id of a tenant, of every position it was used at and every endpoint, oldest first, at most `limit`.
 /// ES-4  `attempts_of_endpoint` gives an endpoint's requests newest first, strictly before the key (time, attempt id), at most `limit`; excerpts may be left out.
 /// ES-5  Nothing of one tenant is given for another.

@@ -178,8 +178,9 @@ fn edges_between_our_crates_point_down() {
         };
         for kind in [DependencyKind::Normal, DependencyKind::Build, DependencyKind::Development] {
             for edge in declared(package, kind).filter(|d| ours.contains(d)).map(short) {
-                // Tests of any crate but the pure ones may use the fakes.
-                let fake = kind == DependencyKind::Development && edge == "testkit";
+                // Tests of any crate but the pure ones may use the fakes, and the system's clock and chance.
+                let fake =
+                    kind == DependencyKind::Development && ["testkit", "runtime"].contains(&edge);
                 let pure = PURE.iter().any(|(pure, _)| *pure == name);
                 if !below.contains(&edge) && (!fake || pure) {
                     faults.push(format!("{name} -> {edge} ({kind})"));

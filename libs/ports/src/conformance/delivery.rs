@@ -8,7 +8,7 @@ use domain::{
 };
 
 use super::StoreFixture;
-use super::sample::{attempt_id, backlog_row, dead_letter, event_ref, key, lane, run, tenant, uid};
+use super::sample::{backlog_row, command_id, dead_letter, event_ref, key, lane, run, tenant, uid};
 
 /// Runs every contract of `BacklogStore`.
 pub async fn backlog_store_suite(fixture: &impl StoreFixture) {
@@ -223,7 +223,7 @@ pub async fn la_3_lanes_do_not_expire(fixture: &impl StoreFixture) {
 
 fn command(number: u64, time: Timestamp, kind: CommandKind) -> Command {
     Command {
-        id: CommandId(attempt_id(number).uuid()),
+        id: command_id(number, time),
         shard: Shard(1),
         time,
         tenant: tenant("acme"),

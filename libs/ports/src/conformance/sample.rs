@@ -6,12 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::record::Record;
 use domain::{
-    ApiVersion, Attempt, AttemptId, BacklogKey, BacklogRow, ContentType, DeadLetter, DeadLetterId,
-    DeadLetterReason, DeliveryPolicy, Disposition, Endpoint, EndpointId, EndpointState,
-    EndpointUid, Event, EventId, EventPattern, EventRef, EventType, Fact, FactKind, LaneKey,
-    LogPosition, OutcomeKind, Position, Revision, RunId, SealedSecret, Seq, Shard, Subscription,
-    SubscriptionId, TenantId, Timestamp, Trigger, WaitReason,
+    ApiVersion, Attempt, AttemptId, BacklogKey, BacklogRow, CommandId, ContentType, DeadLetter,
+    DeadLetterId, DeadLetterReason, DeliveryPolicy, Disposition, Endpoint, EndpointId,
+    EndpointState, EndpointUid, Event, EventId, EventPattern, EventRef, EventType, Fact, FactKind,
+    LaneKey, LogPosition, OutcomeKind, Position, Revision, RunId, SealedSecret, Seq, Shard,
+    Subscription, SubscriptionId, TenantId, Timestamp, Trigger, WaitReason,
 };
+
+use uuid::Uuid;
 
 use crate::{EndpointConfig, StoredEvent};
 
@@ -37,6 +39,12 @@ pub(super) fn run(number: u64) -> RunId {
 
 pub(super) fn attempt_id(number: u64) -> AttemptId {
     AttemptId::from_slice(&id(3, number)).expect("16 bytes")
+}
+
+/// A UUIDv7 of the command's time.
+pub(super) fn command_id(number: u64, time: Timestamp) -> CommandId {
+    let ms = u128::try_from(time.as_millis()).expect("after the epoch");
+    CommandId(Uuid::from_u128(ms << 80 | 7 << 76 | 2 << 62 | u128::from(number)))
 }
 
 pub(super) fn at(shard: u16, position: u64) -> LogPosition {
