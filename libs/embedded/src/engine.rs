@@ -71,6 +71,8 @@ pub struct Embedded {
     feed: Arc<InProcessFeed>,
     health: HealthCell,
     options: Options,
+    /// Drawn when the directory was made.
+    id: String,
     /// One pass of maintenance at a time.
     maintaining: Mutex<()>,
 }
@@ -144,8 +146,15 @@ impl Embedded {
             feed: Arc::new(InProcessFeed::new()),
             health,
             options,
+            id: log_pair,
             maintaining: Mutex::new(()),
         })
+    }
+
+    /// Names this data directory; another one, or one made anew, has another name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// The event log.

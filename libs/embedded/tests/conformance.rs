@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::Timestamp;
 use ports::conformance::{
-    LogFixture, LogUnderTest, StoreFixture, StoreUnderTest, Stores, config_feed_suite,
-    event_log_suite, store_suite,
+    LogFixture, LogUnderTest, StoreFixture, StoreUnderTest, config_feed_suite, event_log_suite,
+    store_suite,
 };
-use ports::{Clock, EventLog};
+use ports::{Clock, EventLog, Stores};
 use postrider_embedded::{Embedded, InProcessFeed, Options};
 use tempfile::TempDir;
 use testkit::SimClock;

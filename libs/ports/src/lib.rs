@@ -16,6 +16,7 @@ mod event_log;
 mod event_store;
 mod key_provider;
 mod sender;
+mod stores;
 
 pub use clock::{Clock, Rng};
 pub use config_feed::{ConfigFeed, Hint};
@@ -32,3 +33,4 @@ pub use event_log::{
 pub use event_store::{EventStore, Loaded, StoredEvent};
 pub use key_provider::{KeyError, KeyProvider};
 pub use sender::{HeaderName, Request, Sender};
+pub use stores::Stores;

@@ -55,6 +55,22 @@ impl Scylla {
         Ok(Self { store: Arc::new(store) })
     }
 
+    /// Makes the keyspace that of an event log, or checks that it is.
+    ///
+    /// # Errors
+    /// [`OpenError::OtherLog`] when it is another one's.
+    pub async fn claim(&self, event_log: &str) -> Result<(), OpenError> {
+        let owner = self.store.owner(event_log).await.map_err(|error| OpenError::Statement {
+            what: "read whose keyspace it is",
+            reason: error.to_string(),
+        })?;
+        if owner == event_log {
+            return Ok(());
+        }
+        let (keyspace, ours) = (self.store.keyspace().to_owned(), event_log.to_owned());
+        Err(OpenError::OtherLog { keyspace, owner, ours })
+    }
+
     /// Every store port.
     #[must_use]
     pub fn store(&self) -> Arc<Store> {

@@ -74,6 +74,10 @@ impl Cql {
         Self { session, keyspace, counters: Mutex::default() }
     }
 
+    pub(crate) fn keyspace(&self) -> &str {
+        &self.keyspace
+    }
+
     /// Prepares a statement that may be repeated.
     pub(crate) async fn prepare(
         &self,

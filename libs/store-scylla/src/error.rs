@@ -89,6 +89,19 @@ pub enum OpenError {
         /// When it began.
         since: String,
     },
+    /// The keyspace holds the deliveries of another log.
+    #[error(
+        "keyspace {keyspace} belongs to event log {owner}, and this process has {ours}: its positions would mean other events. Use the data_dir (or topic) of that log, \
+         or a keyspace of its own for this one"
+    )]
+    OtherLog {
+        /// The keyspace.
+        keyspace: String,
+        /// Whose it is.
+        owner: String,
+        /// Who asked.
+        ours: String,
+    },
     /// A name that may not stand in a statement.
     #[error("scylla.keyspace is {0:?}: letters, digits and _ are allowed, 1 to 48 of them")]
     KeyspaceName(String),

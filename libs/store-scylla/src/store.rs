@@ -9,6 +9,7 @@ mod dead_letters;
 mod events;
 mod idempotency;
 mod inbox;
+mod installation;
 mod lanes;
 mod newest_first;
 mod registry;
@@ -36,6 +37,7 @@ pub struct Store {
     runs: dead_letter_runs::Statements,
     config: config::Statements,
     idempotency: idempotency::Statements,
+    installation: installation::Statements,
 }
 
 impl Store {
@@ -50,6 +52,7 @@ impl Store {
             runs: dead_letter_runs::Statements::prepare(&cql).await?,
             config: config::Statements::prepare(&cql).await?,
             idempotency: idempotency::Statements::prepare(&cql).await?,
+            installation: installation::Statements::prepare(&cql).await?,
             cql,
             clock,
         })
@@ -67,6 +70,10 @@ impl Store {
     /// When it does not, within the timeout of a request.
     pub async fn ping(&self) -> ports::Result<()> {
         self.config.ping(&self.cql).await
+    }
+
+    pub(crate) fn keyspace(&self) -> &str {
+        self.cql.keyspace()
     }
 
     fn now(&self) -> Timestamp {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::Timestamp;
-use ports::Clock as _;
-use ports::conformance::{StoreFixture, StoreUnderTest, Stores, store_suite};
+use ports::conformance::{StoreFixture, StoreUnderTest, store_suite};
+use ports::{Clock as _, Stores};
 use testkit::SimClock;
 
 use cluster::Keyspace;

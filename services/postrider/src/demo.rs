@@ -50,7 +50,7 @@ async fn watch(keep: bool, environment: &Environment, terminal: &Terminal) -> Re
         ("listen", Some("127.0.0.1:0".to_owned()), "demo"),
         ("data_dir", Some(dir.path().display().to_string()), "demo"),
         // What the tour is about is told by the tour.
-        ("log.filter", Some(log_filter(environment)), "POSTRIDER_LOG"),
+        ("logging.filter", Some(log_filter(environment)), LOG_FILTER),
     ];
     let settings = serve::settings(Mode::Dev, &Environment::new(), &flags)?;
     runtime::telemetry::init(settings.log_format, &settings.log_filter, terminal.colour)
@@ -91,8 +91,11 @@ async fn watch(keep: bool, environment: &Environment, terminal: &Terminal) -> Re
     }
 }
 
+/// Shows more of the tour's server than its errors.
+const LOG_FILTER: &str = "POSTRIDER_LOGGING__FILTER";
+
 fn log_filter(environment: &Environment) -> String {
-    environment.get("POSTRIDER_LOG").cloned().unwrap_or_else(|| "error".to_owned())
+    environment.get(LOG_FILTER).cloned().unwrap_or_else(|| "error".to_owned())
 }
 
 fn unexpected_end(ended: anyhow::Result<()>) -> Failure {

@@ -60,8 +60,8 @@ pub(crate) struct LogArgs {
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
     /// Log level, or target=level pairs
-    #[arg(long, value_name = "FILTER", env = "POSTRIDER_LOG", hide_env_values = true)]
-    log: Option<String>,
+    #[arg(long, value_name = "FILTER")]
+    log_filter: Option<String>,
 }
 
 /// What `postrider doctor` and `postrider migrate` take.
@@ -85,8 +85,8 @@ fn flag_path(path: Option<&Path>) -> Option<String> {
 impl LogArgs {
     fn flags(&self) -> Flags {
         vec![
-            ("log.format", self.log_format.clone(), "--log-format"),
-            ("log.filter", self.log.clone(), "--log or POSTRIDER_LOG"),
+            ("logging.format", self.log_format.clone(), "--log-format"),
+            ("logging.filter", self.log_filter.clone(), "--log-filter"),
         ]
     }
 }

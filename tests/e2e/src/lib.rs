@@ -19,6 +19,7 @@ mod cli;
 pub mod clients;
 mod grpc;
 pub mod hmac;
+mod keyspace;
 mod logs;
 mod receiver;
 mod rest;

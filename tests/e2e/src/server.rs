@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::keyspace::Keyspace;
 use crate::logs::Logs;
 use crate::{Cli, DEADLINE, Grpc, Rest, binary};
 
@@ -30,6 +31,8 @@ pub struct Options {
     args: Vec<String>,
     envs: Vec<(String, String)>,
     expected_errors: Vec<String>,
+    /// Where the process keeps all but its events, if not in its directory.
+    keyspace: Option<Arc<Keyspace>>,
 }
 
 impl Default for Options {
@@ -40,6 +43,7 @@ impl Default for Options {
             args: vec![],
             envs: vec![],
             expected_errors: vec![],
+            keyspace: None,
         }
     }
 }
@@ -77,9 +81,22 @@ impl Options {
     ///
     /// # Errors
     /// When the binary is missing, ends early, or is not ready within [`DEADLINE`]; with the end of its log.
-    pub async fn start(self) -> Result<Server> {
+    pub async fn start(mut self) -> Result<Server> {
         let data_dir = Arc::new(TempDir::new().context("a directory for the data")?);
+        if self.script.is_none() && self.keyspace.is_none() {
+            self.keyspace = Keyspace::of_scenario()?.map(Arc::new);
+        }
+        if let Some(keyspace) = &self.keyspace {
+            keyspace.migrate(command(binary::postrider()?), data_dir.path()).await?;
+        }
         self.start_on(data_dir).await
+    }
+
+    /// Uses a keyspace on this node (`host:port`), whatever store the scenarios run on.
+    #[must_use]
+    pub fn store_on(mut self, node: impl Into<String>) -> Self {
+        self.keyspace = Some(Arc::new(Keyspace::on(node.into())));
+        self
     }
 
     async fn start_on(self, data_dir: Arc<TempDir>) -> Result<Server> {
@@ -94,6 +111,7 @@ impl Options {
             .args(["--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir.path())
             .args(&self.args)
+            .envs(self.keyspace.iter().flat_map(|keyspace| keyspace.variables()))
             .envs(self.envs.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -330,7 +348,8 @@ impl Stopped {
     ///
     /// # Errors
     /// As [`Options::start`].
-    pub async fn start_with(self, options: Options) -> Result<Server> {
+    pub async fn start_with(self, mut options: Options) -> Result<Server> {
+        options.keyspace.clone_from(&self.options.keyspace);
         options.start_on(self.data_dir).await
     }
 

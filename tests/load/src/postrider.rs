@@ -35,7 +35,7 @@ impl Postrider {
         let data_dir = TempDir::new().context("a directory for the data")?;
         let started = Instant::now();
         let mut child = Command::new(binary)
-            .args(["dev", "--log", "warn", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["dev", "--log-filter", "warn", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

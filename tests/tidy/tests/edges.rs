@@ -11,7 +11,7 @@ use crate::tree;
 /// Our crates, top to bottom, with the crates of ours that each may use in its sources.
 const LAYERS: [(&str, &[&str]); 20] = [
     ("tidy", &[]),
-    ("e2e", &["signing", "wire"]),
+    ("e2e", &["store-scylla", "signing", "wire"]),
     ("load", &["signing", "wire"]),
     (
         "postrider",

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use embedded::{Embedded, Options};
-use runtime::SystemClock;
 use runtime::config::{Kind, Layers};
+use runtime::{SystemClock, SystemRng};
+use store_scylla::Scylla;
 
-use super::config::{self, KEYS, Mode, Settings};
+use super::config::{self, KEYS, Mode, Settings, StoreKind};
 use super::{StoreArgs, block_on, flag_path, identity};
 use crate::failure::Failure;
 use crate::terminal::{Environment, Terminal, Tone};
@@ -53,8 +54,32 @@ pub(crate) fn migrate(
         let embedded = open(&settings)?;
         embedded.close().await;
         let dir = settings.data_dir.display();
-        Ok(terminal.data(format_args!("{dir} is up to date"))?)
+        terminal.data(format_args!("{dir} is up to date"))?;
+        if let StoreKind::Scylla(cluster) = &settings.store {
+            migrate_cluster(cluster, terminal).await?;
+        }
+        Ok(())
     })
+}
+
+/// Makes or upgrades the keyspace.
+async fn migrate_cluster(
+    cluster: &store_scylla::Settings,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let done = store_scylla::migrate(cluster, &SystemClock::new(), &SystemRng::new()).await;
+    let done = done.map_err(anyhow::Error::from)?;
+    let keyspace = &cluster.keyspace;
+    if done.made_keyspace {
+        let copies = cluster.replication_factor;
+        terminal.data(format_args!("made keyspace {keyspace} with {copies} replica(s)"))?;
+    }
+    for step in done.steps {
+        terminal.data(format_args!("applied {step}"))?;
+    }
+    let version = store_scylla::SCHEMA_VERSION;
+    Ok(terminal
+        .data(format_args!("keyspace {keyspace} is up to date (schema version {version})"))?)
 }
 
 /// Opens the data directory, reads all of it, and tells what is unsafe.
@@ -103,6 +128,10 @@ async fn examine(settings: &Settings, terminal: &Terminal) -> Result<(), Failure
             embedded.close().await;
         }
     }
+    if let StoreKind::Scylla(cluster) = &settings.store {
+        let connected = Scylla::connect(cluster, Arc::new(SystemClock::new())).await;
+        tell("store", connected.err().map(|error| error.to_string()))?;
+    }
     for (what, unsafe_because) in warnings(settings) {
         terminal.data(format!("{} {what}: {unsafe_because}", terminal.out(Tone::Warn, "warn")))?;
     }
@@ -119,6 +148,14 @@ fn warnings(settings: &Settings) -> Vec<(&'static str, &'static str)> {
         warnings.push((
             "listen",
             "the API speaks plain http to other machines: put a proxy with TLS before it",
+        ));
+    }
+    if let StoreKind::Scylla(cluster) = &settings.store
+        && cluster.allow_few_replicas
+    {
+        warnings.push((
+            "scylla.allow_few_replicas",
+            "the loss of one node may stop or lose deliveries",
         ));
     }
     if settings.key_file.is_none() {

@@ -16,11 +16,11 @@ use runtime::telemetry::LogFormat;
 use crate::failure::Failure;
 use crate::terminal::Environment;
 
+use keys::RawScylla;
 pub(crate) use keys::{KEYS, Raw};
 
-/// Variables of our prefix that are no keys: the client's, and the one that a flag reads.
-const OWN_VARIABLES: &[&str] =
-    &["POSTRIDER_SERVER", "POSTRIDER_API_KEY", "POSTRIDER_TENANT", "POSTRIDER_LOG"];
+/// Variables of our prefix that are no keys: the client's.
+const OWN_VARIABLES: &[&str] = &["POSTRIDER_SERVER", "POSTRIDER_API_KEY", "POSTRIDER_TENANT"];
 
 /// How a process is meant to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,19 @@ impl FromStr for Role {
     }
 }
 
+/// Shortest and longest time of one request to the store.
+const SCYLLA_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+const SCYLLA_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// Where everything but events is kept.
+#[derive(Clone)]
+pub(crate) enum StoreKind {
+    /// A file in the data directory.
+    Embedded,
+    /// ScyllaDB or Apache Cassandra.
+    Scylla(Box<store_scylla::Settings>),
+}
+
 /// A configuration that was checked: nothing in it can be wrong any more but what the machine says.
 #[derive(Clone)]
 pub(crate) struct Settings {
@@ -69,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) token: Option<String>,
     /// Keys that seal secrets; none: `keys` in the data directory.
     pub(crate) key_file: Option<PathBuf>,
+    /// Where everything but events is kept.
+    pub(crate) store: StoreKind,
     /// How log lines look.
     pub(crate) log_format: LogFormat,
     /// Which are written.
@@ -148,8 +163,9 @@ pub(crate) fn settings(mode: Mode, layers: &Layers) -> Result<Settings, ConfigEr
         drain_deadline: parse.span("drain_deadline", &raw.drain_deadline)?,
         token,
         key_file: raw.secrets.key_file.as_ref().map(PathBuf::from),
-        log_format: parse.text("log.format", &raw.log.format)?,
-        log_filter: raw.log.filter.clone(),
+        store: store(&raw, &parse)?,
+        log_format: parse.text("logging.format", &raw.logging.format)?,
+        log_filter: raw.logging.filter.clone(),
         egress: egress(mode, &raw, &parse)?,
         ca_file: raw.egress.ca_file.as_ref().map(PathBuf::from),
         in_flight: parse.within("delivery.in_flight", raw.delivery.in_flight, 1, 65_536)?,
@@ -163,6 +179,59 @@ pub(crate) fn settings(mode: Mode, layers: &Layers) -> Result<Settings, ConfigEr
             layers.bad_value("events.api_version", format!("is wrong: {error}"))
         })?,
     })
+}
+
+/// The only log so far; a word for another one is refused, never ignored.
+const LOGS: &str = "embedded";
+
+fn store(raw: &Raw, parse: &Parse<'_>) -> Result<StoreKind, ConfigError> {
+    if raw.log != LOGS {
+        return Err(parse.0.bad_value("log", format!("is {:?}: use {LOGS}", raw.log)));
+    }
+    match raw.store.as_str() {
+        "embedded" => Ok(StoreKind::Embedded),
+        "scylla" => Ok(StoreKind::Scylla(Box::new(scylla(&raw.scylla, parse)?))),
+        other => Err(parse.0.bad_value("store", format!("is {other:?}: use embedded or scylla"))),
+    }
+}
+
+fn scylla(raw: &RawScylla, parse: &Parse<'_>) -> Result<store_scylla::Settings, ConfigError> {
+    let layers = parse.0;
+    if raw.nodes.is_empty() {
+        return Err(
+            layers.bad_value("scylla.nodes", "is empty: name host:port of one node at least")
+        );
+    }
+    if !store_scylla::Settings::is_keyspace_name(&raw.keyspace) {
+        let problem =
+            format!("is {:?}: letters, digits and _ are allowed, 1 to 48 of them", raw.keyspace);
+        return Err(layers.bad_value("scylla.keyspace", problem));
+    }
+    let mut settings = store_scylla::Settings::new(raw.nodes.clone(), raw.keyspace.clone());
+    settings.login = match (&raw.user, &raw.password) {
+        (None, None) => None,
+        (Some(user), Some(password)) => Some((user.clone(), password.clone())),
+        (Some(_), None) => {
+            return Err(layers.bad_value("scylla.password", "is missing: scylla.user is set"));
+        }
+        (None, Some(_)) => {
+            return Err(layers.bad_value("scylla.user", "is missing: scylla.password is set"));
+        }
+    };
+    settings.datacenter.clone_from(&raw.datacenter);
+    settings.consistency = store_scylla::Consistency::parse(&raw.consistency).ok_or_else(|| {
+        let problem = format!("is {:?}: use {}", raw.consistency, store_scylla::Consistency::NAMES);
+        layers.bad_value("scylla.consistency", problem)
+    })?;
+    settings.timeout = parse.span("scylla.timeout", &raw.timeout)?;
+    if settings.timeout < SCYLLA_TIMEOUT_MIN || settings.timeout > SCYLLA_TIMEOUT_MAX {
+        let problem = format!("is {:?}: allowed are 100ms to 60s", raw.timeout);
+        return Err(layers.bad_value("scylla.timeout", problem));
+    }
+    let factor = parse.within("scylla.replication_factor", raw.replication_factor, 1, 9)?;
+    settings.replication_factor = u8::try_from(factor).unwrap_or(u8::MAX);
+    settings.allow_few_replicas = raw.allow_few_replicas;
+    Ok(settings)
 }
 
 fn egress(mode: Mode, raw: &Raw, parse: &Parse<'_>) -> Result<EgressPolicy, ConfigError> {

@@ -1,4 +1,4 @@
-//! The adapters of the embedded engine, opened, kept and closed.
+//! The adapters, opened, kept and closed: the one place that chooses among them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,11 +8,12 @@ use control_plane::server::Readiness;
 use domain::egress_policy::EgressPolicy;
 use egress::Egress;
 use embedded::{Embedded, Health, Options};
-use ports::Clock;
+use ports::{Clock, Stores};
 use runtime::{LocalKeys, Shutdown, SystemClock, SystemRng, TaskGroup};
+use store_scylla::Scylla;
 use tokio::sync::watch;
 
-use super::config::Settings;
+use super::config::{Settings, StoreKind};
 use super::identity;
 
 /// How often expired rows are removed.
@@ -23,6 +24,8 @@ const HEALTH_EVERY: Duration = Duration::from_secs(1);
 /// Everything that roles are given.
 pub(crate) struct Engine {
     embedded: Arc<Embedded>,
+    scylla: Option<Arc<store_scylla::Store>>,
+    stores: Stores,
     keys: Arc<LocalKeys>,
     sender: Arc<Egress>,
     clock: Arc<SystemClock>,
@@ -34,14 +37,24 @@ impl Engine {
     ///
     /// # Errors
     /// One line that says what is wrong and what to do.
-    pub(crate) fn open(settings: &Settings, policy: EgressPolicy) -> anyhow::Result<Self> {
+    pub(crate) async fn open(settings: &Settings, policy: EgressPolicy) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock::new());
         let keys = identity::keys(settings)?;
         let embedded = Embedded::open(&settings.data_dir, Options::new(clock.clone()))?;
+        let (stores, scylla) = match &settings.store {
+            StoreKind::Embedded => (Stores::of(&embedded.store()), None),
+            StoreKind::Scylla(cluster) => {
+                let scylla = Scylla::connect(cluster, clock.clone()).await?;
+                scylla.claim(embedded.id()).await?;
+                (Stores::of(&scylla.store()), Some(scylla.store()))
+            }
+        };
         let mut outward = egress::Settings::new(policy.clone());
         outward.ca_file.clone_from(&settings.ca_file);
         Ok(Self {
             embedded: Arc::new(embedded),
+            scylla,
+            stores,
             keys: Arc::new(keys),
             sender: Arc::new(Egress::new(&outward)?),
             clock,
@@ -54,7 +67,7 @@ impl Engine {
         &self,
         settings: &Settings,
     ) -> (control_plane::Config, control_plane::Deps) {
-        let store = self.embedded.store();
+        let stores = self.stores.clone();
         let config = control_plane::Config {
             api_version: settings.api_version.clone(),
             event_bytes_max: settings.event_bytes_max,
@@ -63,12 +76,12 @@ impl Engine {
         };
         let deps = control_plane::Deps {
             log: self.embedded.log(),
-            config: store.clone(),
-            idempotency: store.clone(),
-            events: store.clone(),
-            lanes: store.clone(),
-            inbox: store.clone(),
-            dead_letters: store,
+            config: stores.config,
+            idempotency: stores.idempotency,
+            events: stores.events,
+            lanes: stores.lanes,
+            inbox: stores.inbox,
+            dead_letters: stores.dead_letters,
             feed: self.embedded.feed(),
             keys: self.keys.clone(),
             clock: self.clock.clone(),
@@ -83,7 +96,7 @@ impl Engine {
         &self,
         settings: &Settings,
     ) -> (delivery_worker::Config, delivery_worker::Deps) {
-        let store = self.embedded.store();
+        let stores = self.stores.clone();
         let mut config = delivery_worker::Config {
             api_version: settings.api_version.clone(),
             drain: settings.drain_deadline,
@@ -92,12 +105,12 @@ impl Engine {
         config.engine.in_flight_max = settings.in_flight;
         let deps = delivery_worker::Deps {
             log: self.embedded.log(),
-            events: store.clone(),
-            backlog: store.clone(),
-            lanes: store.clone(),
-            dead_letters: store.clone(),
-            inbox: store.clone(),
-            config: store,
+            events: stores.events,
+            backlog: stores.backlog,
+            lanes: stores.lanes,
+            dead_letters: stores.dead_letters,
+            inbox: stores.inbox,
+            config: stores.config,
             feed: self.embedded.feed(),
             keys: self.keys.clone(),
             sender: self.sender.clone(),
@@ -112,8 +125,14 @@ impl Engine {
         let (tell, readiness) = watch::channel(Readiness::ready());
         let (embedded, clock) = (self.embedded.clone(), self.clock.clone());
         tasks.spawn("maintenance", maintain(embedded, clock, tasks.shutdown().clone()));
-        let (embedded, clock) = (self.embedded.clone(), self.clock.clone());
-        tasks.spawn("health", watch_health(embedded, clock, tell, tasks.shutdown().clone()));
+        let health = watch_health(
+            self.embedded.clone(),
+            self.scylla.clone(),
+            self.clock.clone(),
+            tell,
+            tasks.shutdown().clone(),
+        );
+        tasks.spawn("health", health);
         readiness
     }
 
@@ -143,6 +162,7 @@ async fn maintain(
 
 async fn watch_health(
     embedded: Arc<Embedded>,
+    scylla: Option<Arc<store_scylla::Store>>,
     clock: Arc<SystemClock>,
     tell: watch::Sender<Readiness>,
     shutdown: Shutdown,
@@ -152,22 +172,53 @@ async fn watch_health(
             () = shutdown.cancelled() => return Ok(()),
             () = clock.sleep(HEALTH_EVERY) => {}
         }
-        let now = match embedded.health() {
-            Health::Ok => Readiness::ready(),
-            Health::Failed { file, reason } => {
-                Readiness::not_ready(format!("{file} takes no writes any more: {reason}"))
-            }
+        let now = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            now = health(&embedded, scylla.as_deref()) => now,
         };
         tell.send_if_modified(|before| {
-            let changed = *before != now;
-            if changed && !now.ready {
-                tracing::error!(
-                    reason = now.reasons.join(", "),
-                    "the store has failed; restart the process when its cause is gone"
-                );
+            let changed = before.ready != now.ready;
+            if changed {
+                say(&now, embedded.health());
             }
             *before = now;
             changed
         });
     }
+}
+
+/// Says once that readiness has changed: an engine that failed wants a person, a store that is away comes back by itself.
+fn say(now: &Readiness, health: Health) {
+    let reason = now.reasons.join(", ");
+    match health {
+        Health::Failed { .. } => {
+            tracing::error!(
+                reason,
+                "the store has failed; restart the process when its cause is gone"
+            );
+        }
+        Health::Ok if now.ready => tracing::info!("ready again"),
+        Health::Ok => tracing::warn!(reason, "not ready"),
+    }
+}
+
+/// Whether the log takes writes and the store answers.
+async fn health(embedded: &Embedded, scylla: Option<&store_scylla::Store>) -> Readiness {
+    if let Health::Failed { file, reason } = embedded.health() {
+        return Readiness::not_ready(format!("{file} takes no writes any more: {reason}"));
+    }
+    match scylla {
+        None => Readiness::ready(),
+        Some(store) => match store.ping().await {
+            Ok(()) => Readiness::ready(),
+            Err(error) => Readiness::not_ready(format!(
+                "the store does not answer ({}): deliveries wait until it does",
+                cause(&error)
+            )),
+        },
+    }
+}
+
+fn cause(error: &ports::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }

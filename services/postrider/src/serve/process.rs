@@ -43,7 +43,7 @@ impl Process {
         let mut policy = settings.egress.clone();
         // SE-2: no tenant reaches our own API through a delivery.
         policy.denied.push(address);
-        let engine = Engine::open(settings, policy)?;
+        let engine = Engine::open(settings, policy).await?;
 
         let mut tasks = TaskGroup::new(shutdown);
         let readiness = engine.keep(&mut tasks);

@@ -70,9 +70,10 @@ async fn an_unexpected_error_in_the_log_fails_the_scenario() {
 #[tokio::test]
 async fn a_process_sees_only_the_variables_of_its_scenario() -> Result<()> {
     let dir = TempDir::new()?;
-    let options = script(&dir, &["env | sort", GETS_READY, WAITS]).env("POSTRIDER_LOG", "debug");
+    let options =
+        script(&dir, &["env | sort", GETS_READY, WAITS]).env("POSTRIDER_LOGGING__FILTER", "debug");
     let logs = options.start().await?.kill().await?.logs().to_owned();
     let ours: Vec<_> = logs.lines().filter(|line| line.starts_with("POSTRIDER_")).collect();
-    assert_eq!(ours, ["POSTRIDER_LOG=debug"]);
+    assert_eq!(ours, ["POSTRIDER_LOGGING__FILTER=debug"]);
     Ok(())
 }

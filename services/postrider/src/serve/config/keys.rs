@@ -12,8 +12,19 @@ pub(crate) const KEYS: &[Key] = &[
     key("drain_deadline", Kind::Text),
     key("auth.token", Kind::Secret),
     key("secrets.key_file", Kind::Text),
-    key("log.format", Kind::Text),
-    key("log.filter", Kind::Text),
+    key("logging.format", Kind::Text),
+    key("logging.filter", Kind::Text),
+    key("log", Kind::Text),
+    key("store", Kind::Text),
+    key("scylla.nodes", Kind::List),
+    key("scylla.keyspace", Kind::Text),
+    key("scylla.user", Kind::Text),
+    key("scylla.password", Kind::Secret),
+    key("scylla.datacenter", Kind::Text),
+    key("scylla.consistency", Kind::Text),
+    key("scylla.timeout", Kind::Text),
+    key("scylla.replication_factor", Kind::Integer),
+    key("scylla.allow_few_replicas", Kind::Switch),
     key("events.data_bytes_max", Kind::Integer),
     key("events.api_version", Kind::Text),
     key("delivery.in_flight", Kind::Integer),
@@ -44,8 +55,14 @@ pub(crate) struct Raw {
     pub(crate) auth: RawAuth,
     /// What seals secrets.
     pub(crate) secrets: RawSecrets,
-    /// Logs.
-    pub(crate) log: RawLog,
+    /// How log lines look.
+    pub(crate) logging: RawLogging,
+    /// Which event log.
+    pub(crate) log: String,
+    /// Which store.
+    pub(crate) store: String,
+    /// ScyllaDB or Cassandra.
+    pub(crate) scylla: RawScylla,
     /// Events.
     pub(crate) events: RawEvents,
     /// Deliveries.
@@ -70,10 +87,34 @@ pub(crate) struct RawSecrets {
     pub(crate) key_file: Option<String>,
 }
 
-/// Logs.
+/// ScyllaDB or Cassandra.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct RawLog {
+pub(crate) struct RawScylla {
+    /// Some nodes.
+    pub(crate) nodes: Vec<String>,
+    /// The keyspace.
+    pub(crate) keyspace: String,
+    /// The user, where the cluster wants one.
+    pub(crate) user: Option<String>,
+    /// The user's password.
+    pub(crate) password: Option<String>,
+    /// The data centre that is asked first.
+    pub(crate) datacenter: Option<String>,
+    /// `local_quorum` or `quorum`.
+    pub(crate) consistency: String,
+    /// How long one request may take.
+    pub(crate) timeout: String,
+    /// Replicas of a keyspace that `migrate` makes.
+    pub(crate) replication_factor: i64,
+    /// Whether fewer than three replicas are accepted.
+    pub(crate) allow_few_replicas: bool,
+}
+
+/// How log lines look.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawLogging {
     /// `auto`, `text` or `json`.
     pub(crate) format: String,
     /// A level, or target=level pairs.
@@ -123,7 +164,10 @@ impl Default for Raw {
             drain_deadline: runtime::format_span(runtime::DRAIN_DEADLINE),
             auth: RawAuth::default(),
             secrets: RawSecrets::default(),
-            log: RawLog::default(),
+            logging: RawLogging::default(),
+            log: "embedded".to_owned(),
+            store: "embedded".to_owned(),
+            scylla: RawScylla::default(),
             events: RawEvents::default(),
             delivery: RawDelivery::default(),
             egress: RawEgress::default(),
@@ -131,7 +175,23 @@ impl Default for Raw {
     }
 }
 
-impl Default for RawLog {
+impl Default for RawScylla {
+    fn default() -> Self {
+        Self {
+            nodes: vec!["127.0.0.1:9042".to_owned()],
+            keyspace: "postrider".to_owned(),
+            user: None,
+            password: None,
+            datacenter: None,
+            consistency: "local_quorum".to_owned(),
+            timeout: "5s".to_owned(),
+            replication_factor: 3,
+            allow_few_replicas: false,
+        }
+    }
+}
+
+impl Default for RawLogging {
     fn default() -> Self {
         Self { format: "auto".to_owned(), filter: "info".to_owned() }
     }

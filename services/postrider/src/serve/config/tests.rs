@@ -48,7 +48,9 @@ fn a_wrong_value_names_its_key_its_origin_and_what_is_allowed() {
             "10.0.0.0/99",
             ["egress.allowed_networks", "10.0.0.0/99"],
         ),
-        ("POSTRIDER_LOG__FORMAT", "xml", ["log.format", "auto, text or json"]),
+        ("POSTRIDER_LOGGING__FORMAT", "xml", ["logging.format", "auto, text or json"]),
+        ("POSTRIDER_LOG", "pulsar", ["log is", "use embedded"]),
+        ("POSTRIDER_STORE", "redis", ["store is", "embedded or scylla"]),
         ("POSTRIDER_EVENTS__DATA_BYTES_MAX", "999999999", ["events.data_bytes_max", "262144"]),
     ] {
         let error = settings_of(Mode::Serve, &[(variable, value)]).err().expect(variable);
@@ -75,4 +77,29 @@ fn a_weak_token_is_refused_before_anything_is_opened_and_never_shown() {
     let error = settings_of(Mode::Serve, &[("POSTRIDER_AUTH__TOKEN", "hush")]).err().unwrap();
     assert!(error.contains("auth.token") && error.contains("at least 16 bytes"), "{error}");
     assert!(!error.contains("hush"), "{error}");
+}
+
+#[test]
+fn a_store_of_a_cluster_is_checked_before_anything_is_opened() {
+    let scylla = |variable: &'static str, value: &'static str| {
+        settings_of(Mode::Serve, &[("POSTRIDER_STORE", "scylla"), (variable, value)])
+    };
+    for (variable, value, parts) in [
+        ("POSTRIDER_SCYLLA__KEYSPACE", "post-rider", ["scylla.keyspace", "letters, digits and _"]),
+        ("POSTRIDER_SCYLLA__NODES", "", ["scylla.nodes", "host:port"]),
+        ("POSTRIDER_SCYLLA__CONSISTENCY", "one", ["scylla.consistency", "local_quorum or quorum"]),
+        ("POSTRIDER_SCYLLA__TIMEOUT", "1h", ["scylla.timeout", "100ms to 60s"]),
+        ("POSTRIDER_SCYLLA__USER", "ada", ["scylla.password", "is missing"]),
+        ("POSTRIDER_SCYLLA__PASSWORD", "hush", ["scylla.user", "is missing"]),
+        ("POSTRIDER_SCYLLA__REPLICATION_FACTOR", "0", ["replication_factor", "1 to 9"]),
+    ] {
+        let error = scylla(variable, value).err().expect(variable);
+        for part in parts {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(!error.contains("hush"), "{error}");
+    }
+    let settings = scylla("POSTRIDER_SCYLLA__KEYSPACE", "orders").unwrap();
+    let StoreKind::Scylla(found) = settings.store else { panic!("another store") };
+    assert_eq!((found.keyspace.as_str(), found.allow_few_replicas), ("orders", false));
 }

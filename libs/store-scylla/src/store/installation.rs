@@ -1,0 +1,34 @@
+//! Which event log the keyspace belongs to.
+
+use super::Store;
+use crate::cql::{Cql, Statement};
+use crate::error::OpenError;
+
+const TABLE: &str = "installation";
+const CLAIM: &str = "INSERT INTO installation (part, event_log) VALUES (0, ?) IF NOT EXISTS";
+const OWNER: &str = "SELECT event_log FROM installation WHERE part = 0";
+
+pub(super) struct Statements {
+    claim: Statement,
+    owner: Statement,
+}
+
+impl Statements {
+    pub(super) async fn prepare(cql: &Cql) -> Result<Self, OpenError> {
+        Ok(Self {
+            claim: cql.prepare_cas(TABLE, CLAIM).await?,
+            owner: cql.prepare(TABLE, OWNER).await?,
+        })
+    }
+}
+
+impl Store {
+    /// The log that the keyspace belongs to: the first one that asked.
+    pub(crate) async fn owner(&self, event_log: &str) -> ports::Result<String> {
+        if self.cql.set_if(&self.installation.claim, (event_log,)).await? {
+            return Ok(event_log.to_owned());
+        }
+        let rows: Vec<(String,)> = self.cql.read(&self.installation.owner, ()).await?;
+        Ok(rows.into_iter().next().map(|(owner,)| owner).unwrap_or_default())
+    }
+}
