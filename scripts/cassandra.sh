@@ -3,19 +3,21 @@
 #
 #   scripts/cassandra.sh DIR [HOST]   keeps all in DIR; listens on HOST (127.0.0.1)
 #   scripts/cassandra.sh --check      says in one line what is missing for that, if something is
+#   scripts/cassandra.sh --fetch      as --check, and fetches the jars (67 MB) unless the cache has them
 #
-# It serves when DIR/cassandra.log has "Startup complete"; each start begins that file anew. DIR/ports has the lines
-# `cql PORT` and `storage PORT`. The next start with the same DIR finds its data, and keeps the ports.
+# It serves when DIR/cassandra.log has "Startup complete". Each start begins that file anew, but not at once: who starts a
+# node again removes it first. DIR/stderr.log has what Java says, DIR/ports the lines `cql PORT` and `storage PORT`. The next
+# start with the same DIR finds its data, and keeps the ports.
 #
 #   POSTRIDER_CASSANDRA_PORT, POSTRIDER_CASSANDRA_STORAGE_PORT   instead of DIR/ports or free ones
-#   POSTRIDER_CASSANDRA_SYNC=batch      what was acknowledged, tables too, is there after SIGKILL; else the last of it is not
+#   POSTRIDER_CASSANDRA_SYNC=batch      what was acknowledged is there after SIGKILL; otherwise not even the tables are
 #   POSTRIDER_CASSANDRA_AUTH=password   asks for a login: cassandra, cassandra. The first start logs "Created default superuser
-#                                       role" when it can be used, a moment after "Startup complete"
+#                                       role" when it can be used, just before or after "Startup complete"
 #   POSTRIDER_CASSANDRA_OPTS=-Xmx1g     more options for java
 set -euo pipefail
 
 version=5.0.9
-usage="usage: scripts/cassandra.sh DIR [HOST] | --check"
+usage="usage: scripts/cassandra.sh DIR [HOST] | --check | --fetch"
 die() {
   echo "$1" >&2
   exit 1
@@ -24,7 +26,7 @@ die() {
 [ $# -ge 1 ] && [ $# -le 2 ] || die "$usage"
 dir="$1" host="${2:-127.0.0.1}"
 case "$dir" in
-  --check) ;;
+  --check | --fetch) ;;
   -* | "") die "$usage" ;;
   *)
     mkdir -p "$dir/tmp"
@@ -49,20 +51,21 @@ check() {
 
 # Puts the jars into the cache. Two may do so at once: the folder appears as a whole, and the later one goes.
 fetch() {
-  local new log
+  local log
   [ ! -e "$jars/.complete" ] || return 0
   mkdir -p "$cache/cluster"
   rm -rf "$jars"
   new="$(mktemp -d "$jars.XXXXXX")"
+  trap 'rm -rf "$new"' EXIT
   log="$new/mvn.log"
   if ! mvn -q -B -f "$config/pom.xml" dependency:copy-dependencies -Dcassandra.version="$version" \
     -DincludeScope=runtime -DoutputDirectory="$new" >"$log" 2>&1; then
     echo "mvn could not fetch Cassandra $version: $(grep -m 1 ERROR "$log" || tail -n 1 "$log")" >&2
-    rm -rf "$new"
     exit 1
   fi
   rm "$log"
   touch "$new/.complete"
+  trap - EXIT
   mv "$new" "$jars"
   rm -rf "${jars:?}/${new##*/}"
 }
@@ -81,16 +84,15 @@ node_command() {
 # Sets $archive to an archive of the loaded classes (a third off a start's CPU time), made once for each version of Java. An
 # empty file says that it could not be made here. Java starts without one that does not fit.
 class_archive() {
-  local new pid
   archive="$jars/classes-$(cksum <<<"$java_version" | cut -d ' ' -f 1).jsa"
   [ ! -e "$archive" ] || return 0
   new="$archive.$$"
   node_command "$dir/tmp/archive" -XX:ArchiveClassesAtExit="$new"
   "${command[@]}" >"$dir/archive.log" 2>&1 &
   pid=$!
-  trap 'kill -KILL $pid 2>/dev/null || :' EXIT
+  trap 'kill -KILL "$pid" 2>/dev/null || :; rm -f "$new"' EXIT
   for ((i = 0; i < 600; i++)); do
-    if grep -q "Startup complete" "$dir/archive.log" || ! kill -0 "$pid" 2>/dev/null; then break; fi
+    if grep -qs "Startup complete" "$dir/archive.log" || ! kill -0 "$pid" 2>/dev/null; then break; fi
     sleep 0.1
   done
   # The archive is written at an orderly end; one that takes longer than a minute is not waited for.
@@ -157,7 +159,13 @@ END
 }
 
 check
-[ "$dir" != --check ] || exit 0
+case "$dir" in
+  --check) exit 0 ;;
+  --fetch)
+    fetch
+    exit 0
+    ;;
+esac
 
 case "${POSTRIDER_CASSANDRA_SYNC:-periodic}" in
   # The node's own tables, which hold the schema, are not flushed; a change of the schema takes a quarter of the time.
@@ -183,4 +191,4 @@ options=(-Dcassandra.unsafesystem="$unsafe")
 # shellcheck disable=SC2206 # words of options
 options+=(${POSTRIDER_CASSANDRA_OPTS:-})
 node_command "$dir/data" "${options[@]}"
-exec "${command[@]}" >"$dir/cassandra.log" 2>&1 </dev/null
+exec "${command[@]}" </dev/null >"$dir/cassandra.log" 2>"$dir/stderr.log"

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Every check and test. A suite that fails does not hide the ones after it; a suite that cannot run is named with its reason.
-# POSTRIDER_REQUIRE_CLUSTER=1 makes such a suite a failure. POSTRIDER_LONG=1 runs the long forms.
+# POSTRIDER_REQUIRE_CLUSTER=1 makes such a suite a failure. POSTRIDER_LONG=1 runs the long forms. POSTRIDER_TEST_CQL=host:port
+# is a Cassandra or ScyllaDB to use instead of starting one.
 set -euo pipefail
 source "$(dirname "$0")/env.sh"
 source scripts/suites.sh
 source scripts/clients.sh
+source scripts/cluster.sh
 need_build_tools
+start_cassandra
 
 # Clippy runs in the tests' profile: build scripts, macros and the bundled C are compiled once for both.
 suite "format" cargo fmt --all --check
@@ -29,6 +32,13 @@ suite "build" cargo build --workspace --all-targets --profile ci --locked
 
 setup_python_client || left_out "standardwebhooks for Python" "$python_missing"
 setup_node_client || left_out "standardwebhooks for Node" "$node_missing"
+wait_for_cassandra
 suite "tests" cargo test --workspace --profile ci --locked
+
+if [ -n "${POSTRIDER_TEST_CQL:-}" ]; then
+  suite "e2e on Cassandra" env POSTRIDER_E2E_STORE=scylla cargo test --profile ci --locked -p postrider-e2e
+else
+  left_out "tests on Cassandra" "$cassandra_missing"
+fi
 
 summary

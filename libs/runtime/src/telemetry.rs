@@ -47,6 +47,9 @@ pub enum TelemetryError {
     Twice,
 }
 
+/// Libraries that report every connection: their warnings only.
+const DRIVERS: &str = "scylla=warn";
+
 /// Sends logs to standard error from now on.
 ///
 /// `filter` is a level or `target=level` pairs, as in `RUST_LOG`. `colour` is what `NO_COLOR` leaves.
@@ -54,9 +57,9 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`] when the filter does not parse, or logs go somewhere already.
 pub fn init(format: LogFormat, filter: &str, colour: bool) -> Result<(), TelemetryError> {
-    let parsed = EnvFilter::try_new(filter).map_err(|error| TelemetryError::Filter {
-        filter: filter.to_owned(),
-        reason: error.to_string(),
+    // What a driver says of its own matters when it is asked for: a filter that names it wins.
+    let parsed = EnvFilter::try_new(format!("{DRIVERS},{filter}")).map_err(|error| {
+        TelemetryError::Filter { filter: filter.to_owned(), reason: error.to_string() }
     })?;
     let terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr);

@@ -45,11 +45,6 @@ impl Scylla {
         };
         check_replicas(settings, &replicas)?;
         schema::check(&session, keyspace).await?;
-        // Not case-sensitive, as in the statements of `migrate`.
-        session.use_keyspace(keyspace, false).await.map_err(|error| OpenError::Statement {
-            what: "use the keyspace",
-            reason: error.to_string(),
-        })?;
         let cql = Cql::new(session, keyspace.clone());
         let store = Box::pin(Store::prepare(cql, clock)).await?;
         Ok(Self { store: Arc::new(store) })

@@ -84,6 +84,7 @@ impl Cql {
         table: &'static str,
         text: &str,
     ) -> Result<Statement, OpenError> {
+        let text = in_keyspace(&self.keyspace, table, text);
         let mut prepared = self.session.prepare(text).await.map_err(|error| {
             OpenError::statement(
                 "prepare a statement",
@@ -316,6 +317,12 @@ where
     stream::iter(futures).buffered(AT_ONCE).try_collect().await
 }
 
+/// The statement on one line, with its table named in full.
+fn in_keyspace(keyspace: &str, table: &str, text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.replacen(&format!(" {table} "), &format!(" {keyspace}.{table} "), 1)
+}
+
 /// How many of the first rows make one batch: at least one.
 fn batch_len(bytes: impl Iterator<Item = usize>) -> usize {
     let mut sum = 0;
@@ -329,6 +336,14 @@ fn batch_len(bytes: impl Iterator<Item = usize>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_are_named_in_full() {
+        let text = "SELECT a FROM lanes\n    WHERE lanes = ?";
+        assert_eq!(in_keyspace("ks", "lanes", text), "SELECT a FROM ks.lanes WHERE lanes = ?");
+        let text = "INSERT INTO lanes (a) VALUES (?)";
+        assert_eq!(in_keyspace("ks", "lanes", text), "INSERT INTO ks.lanes (a) VALUES (?)");
+    }
 
     #[test]
     fn batches_are_bounded_in_rows_and_bytes() {

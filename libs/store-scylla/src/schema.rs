@@ -6,6 +6,7 @@ use ports::{Clock, Rng};
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
 
+use scylla::statement::Statement;
 use uuid::Uuid;
 
 use crate::connect;
@@ -31,6 +32,11 @@ const APPLIED: &str = "INSERT INTO schema_migrations (part, version, name, appli
 const VERSION: &str =
     "SELECT version FROM schema_migrations WHERE part = 0 ORDER BY version DESC LIMIT 1";
 
+/// How each statement of a file begins.
+const MAKES: &str = "CREATE TABLE IF NOT EXISTS ";
+/// How long a change of the schema may take: it waits until all nodes agree.
+const SCHEMA_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// What [`migrate`] did.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Migrated {
@@ -52,16 +58,12 @@ pub async fn migrate(
     let session = connect::session(settings).await?;
     let made_keyspace = make_keyspace(&session, settings).await?;
     let keyspace = &settings.keyspace;
-    session.use_keyspace(keyspace, false).await.map_err(|error| OpenError::Statement {
-        what: "use the keyspace",
-        reason: error.to_string(),
-    })?;
-    run(&session, keyspace, "make a table", MIGRATIONS).await?;
+    run(&session, keyspace, "make a table", &in_keyspace(MIGRATIONS, keyspace)).await?;
     let owner = Uuid::from_u128(rng.next_u128());
     lock(&session, keyspace, owner, clock).await?;
     let applied = apply(&session, keyspace).await;
     // Whether or not a step failed, the next one need not wait a minute.
-    let unlocked = session.query_unpaged(UNLOCK, (owner,)).await;
+    let unlocked = session.query_unpaged(in_keyspace(UNLOCK, keyspace), (owner,)).await;
     let steps = applied?;
     unlocked.map_err(|error| {
         OpenError::statement("free the lock of the migration", keyspace, &error)
@@ -96,10 +98,9 @@ pub(crate) async fn check(session: &Session, keyspace: &str) -> Result<(), OpenE
 
 /// The newest step that was applied; 0 without tables.
 async fn version(session: &Session, keyspace: &str) -> Result<i32, OpenError> {
-    let text = VERSION.replacen("schema_migrations", &format!("{keyspace}.schema_migrations"), 1);
     let failed =
         |reason: String| OpenError::Statement { what: "read the schema's version", reason };
-    match session.query_unpaged(text, ()).await {
+    match session.query_unpaged(in_keyspace(VERSION, keyspace), ()).await {
         Ok(result) => {
             let rows = result.into_rows_result().map_err(|error| failed(error.to_string()))?;
             let row: Option<(i32,)> =
@@ -152,7 +153,10 @@ async fn lock(
     let deadline = std::time::Duration::from_secs(LOCK_SECONDS.unsigned_abs().into());
     let mut waited = Duration::ZERO;
     loop {
-        let result = session.query_unpaged(LOCK, (owner,)).await.map_err(|error| failed(&error))?;
+        let result = session
+            .query_unpaged(in_keyspace(LOCK, keyspace), (owner,))
+            .await
+            .map_err(|error| failed(&error))?;
         let rows = result.into_rows_result().map_err(|error| OpenError::Statement {
             what: "lock the migration",
             reason: error.to_string(),
@@ -191,10 +195,11 @@ async fn apply(session: &Session, keyspace: &str) -> Result<Vec<&'static str>, O
             continue;
         }
         for statement in statements(text) {
+            let statement = statement.replacen(MAKES, &format!("{MAKES}{keyspace}."), 1);
             run(session, keyspace, "make a table", &statement).await?;
         }
         session
-            .query_unpaged(APPLIED, (number, name))
+            .query_unpaged(in_keyspace(APPLIED, keyspace), (number, name))
             .await
             .map_err(|error| OpenError::statement("note a step of the schema", keyspace, &error))?;
         applied.push(name);
@@ -206,13 +211,17 @@ async fn run(
     session: &Session,
     keyspace: &str,
     what: &'static str,
-    statement: &str,
+    text: &str,
 ) -> Result<(), OpenError> {
-    session
-        .query_unpaged(statement, ())
-        .await
-        .map(|_| ())
-        .map_err(|error| OpenError::statement(what, keyspace, &error))
+    let mut statement = Statement::new(text);
+    statement.set_request_timeout(Some(SCHEMA_TIMEOUT));
+    let done = session.query_unpaged(statement, ()).await;
+    done.map(|_| ()).map_err(|error| OpenError::statement(what, keyspace, &error))
+}
+
+/// Names the table of migrations in full: nothing of ours depends on a keyspace in use.
+fn in_keyspace(text: &str, keyspace: &str) -> String {
+    text.replacen("schema_migrations", &format!("{keyspace}.schema_migrations"), 1)
 }
 
 /// The statements of a file, without its comments.
@@ -249,7 +258,7 @@ mod tests {
     fn every_statement_makes_something_that_may_be_there_already() {
         for (_, text) in STEPS {
             for statement in statements(text) {
-                assert!(statement.starts_with("CREATE TABLE IF NOT EXISTS "), "{statement}");
+                assert!(statement.starts_with(MAKES), "{statement}");
                 assert!(!statement.contains("--"), "{statement}");
             }
         }

@@ -307,10 +307,11 @@ async fn the_default_schedule_is_that_of_the_specification() -> Result<()> {
 }
 
 /// Delivers with a first answer that asks to wait; returns how long the second attempt waited.
-async fn waited_after(first: Reply) -> Result<Duration> {
+async fn waited_after(first: impl FnOnce() -> Result<Reply>) -> Result<Duration> {
     let (_server, api) = start().await?;
     let receiver = Receiver::start().await?;
-    receiver.reply([first, Reply::status(200)]);
+    // Made last: a date in it must not pass while the server starts.
+    receiver.reply([first()?, Reply::status(200)]);
     let id = publish_to(&api, &receiver).await?;
     let requests = receiver.wait_for_event(&id, 2).await?;
     Ok(requests[1].at.duration_since(requests[0].at))
@@ -319,7 +320,7 @@ async fn waited_after(first: Reply) -> Result<Duration> {
 #[tokio::test]
 async fn retry_after_in_seconds_is_honoured_on_429_and_503() -> Result<()> {
     for status in [429, 503] {
-        let waited = waited_after(Reply::status(status).header("retry-after", "1")).await?;
+        let waited = waited_after(|| Ok(Reply::status(status).header("retry-after", "1"))).await?;
         ensure!(waited >= Duration::from_millis(990), "{status}: waited {waited:?}");
     }
     Ok(())
@@ -327,10 +328,13 @@ async fn retry_after_in_seconds_is_honoured_on_429_and_503() -> Result<()> {
 
 #[tokio::test]
 async fn retry_after_as_a_date_is_honoured() -> Result<()> {
-    // Dates have whole seconds: two from now is more than one away.
-    let date = http_date(SystemTime::now() + Duration::from_secs(2))?;
-    let waited = waited_after(Reply::status(503).header("retry-after", &date)).await?;
-    ensure!(waited >= Duration::from_millis(500), "waited {waited:?} for {date}");
+    let dated = || {
+        // Dates have whole seconds: three from now is more than two away.
+        let date = http_date(SystemTime::now() + Duration::from_secs(3))?;
+        Ok(Reply::status(503).header("retry-after", &date))
+    };
+    let waited = waited_after(dated).await?;
+    ensure!(waited >= Duration::from_millis(500), "waited {waited:?} for a date 3 s ahead");
     Ok(())
 }
 
