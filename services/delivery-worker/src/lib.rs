@@ -12,6 +12,7 @@
 //! matched with the revision that it was stamped with, or a newer one).
 
 mod attempt;
+mod calls;
 mod config;
 mod inbox;
 mod looks;

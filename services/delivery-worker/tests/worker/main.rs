@@ -3,6 +3,8 @@
 mod config;
 mod deliveries;
 mod faults;
+mod hooked;
 mod restart;
 mod schedule;
+mod slow_store;
 mod world;

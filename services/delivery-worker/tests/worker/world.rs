@@ -20,6 +20,8 @@ use signing::Secret;
 use testkit::{MemoryFeed, MemoryLog, MemoryStore, PlainKeys, ScriptedSender, SeededRng, SimClock};
 use tokio::task::JoinSet;
 
+use crate::hooked::Hooked;
+
 pub(crate) const SHARDS: u16 = 2;
 /// More than any chain of tasks between an input and its last effect is long.
 const SETTLE_YIELDS: usize = 100;
@@ -28,6 +30,8 @@ pub(crate) struct World {
     pub(crate) clock: SimClock,
     pub(crate) log: MemoryLog,
     pub(crate) store: MemoryStore,
+    /// The store as the worker sees it.
+    pub(crate) hooked: Hooked,
     pub(crate) feed: Arc<MemoryFeed>,
     pub(crate) sender: Arc<ScriptedSender>,
     pub(crate) config: Config,
@@ -68,6 +72,7 @@ impl World {
         store.create_tenant(&tenant).await.expect("a tenant");
         Self {
             log: MemoryLog::new(SHARDS, shared.clone()),
+            hooked: Hooked::new(store.clone()),
             store,
             feed: Arc::new(MemoryFeed::new()),
             sender: Arc::new(ScriptedSender::new(shared)),
@@ -83,7 +88,7 @@ impl World {
 
     pub(crate) fn deps(&self) -> Deps {
         let store = Arc::new(self.store.clone());
-        Deps {
+        let mut deps = Deps {
             log: Arc::new(self.log.clone()),
             events: store.clone(),
             backlog: store.clone(),
@@ -96,7 +101,9 @@ impl World {
             sender: self.sender.clone(),
             clock: Arc::new(self.clock.clone()),
             rng: self.rng.clone(),
-        }
+        };
+        self.hooked.put_into(&mut deps);
+        deps
     }
 
     /// Starts a worker, and waits until it has taken its shards.

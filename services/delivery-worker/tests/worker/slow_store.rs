@@ -1,0 +1,148 @@
+//! A store of which a part is slow, away, or refuses what it is given.
+#![expect(clippy::wildcard_enum_match_arm, reason = "a hook names the calls that it is about")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use domain::{Disposition, EventRef, FactKind, LaneKey, Shard};
+use ports::ErrorKind;
+use testkit::Reply;
+
+use crate::hooked::{Call, Then};
+use crate::world::{SHARDS, World, secs, url};
+
+/// Publishes until both shards have an event; the first two that lie in different shards.
+async fn one_event_a_shard(world: &World) -> [domain::LogPosition; 2] {
+    let first = world.publish("evt_0").await;
+    for number in 1.. {
+        let next = world.publish(&format!("evt_{number}")).await;
+        if next.shard != first.shard {
+            return [first, next];
+        }
+    }
+    unreachable!("some event of many lies in the other shard")
+}
+
+#[tokio::test]
+async fn a_shard_whose_writes_hang_does_not_hold_up_the_others() {
+    let mut world = World::new().await;
+    world.endpoint("orders", 1).await;
+    world.hooked.on(|call| match call {
+        Call::Record(facts) if facts.iter().any(|fact| fact.event.at.shard == Shard(0)) => {
+            Then::Hang
+        }
+        _ => Then::Go,
+    });
+    world.start().await;
+    let events = one_event_a_shard(&world).await;
+    world.pass(secs(2)).await;
+    for at in events {
+        let expected = (at.shard != Shard(0)).then_some(at.position);
+        assert_eq!(world.acked(at.shard).is_some(), expected.is_some(), "{at}");
+    }
+    world.hooked.on(|_| Then::Go);
+    world.pass(secs(15)).await;
+    for shard in (0..SHARDS).map(Shard) {
+        assert!(world.acked(shard).is_some(), "a write that does not end is made again");
+    }
+    assert!(world.attempts(1).len() >= 2);
+}
+
+#[tokio::test]
+async fn one_call_holds_each_lane_and_each_body_once() {
+    let mut world = World::new().await;
+    for (number, name) in (1..).zip(["a", "b", "c"]) {
+        world.endpoint(name, number).await;
+        world.sender.always(&url(name), Reply::status(500));
+    }
+    let held = Arc::new(AtomicUsize::new(0));
+    let several = held.clone();
+    world.hooked.on(move |call| {
+        match call {
+            Call::SaveLanes(rows) => {
+                let keys: BTreeSet<LaneKey> = rows.iter().map(|row| row.key).collect();
+                assert_eq!(keys.len(), rows.len(), "a lane twice in one call");
+            }
+            Call::PutEvents(events) => {
+                let keys: BTreeSet<&EventRef> = events.iter().map(|event| &event.at).collect();
+                assert_eq!(keys.len(), events.len(), "an event twice in one call");
+            }
+            // The first ones wait, so that the next come together.
+            Call::Record(facts) => {
+                several.fetch_max(facts.len(), Ordering::SeqCst);
+                if facts.len() < 3 {
+                    return Then::Fail(ErrorKind::Unavailable);
+                }
+            }
+            _ => {}
+        }
+        Then::Go
+    });
+    world.start().await;
+    for number in 0..4 {
+        world.publish(&format!("evt_{number}")).await;
+    }
+    world.pass(secs(1)).await;
+    world.hooked.on(|_| Then::Go);
+    world.pass(secs(5)).await;
+    assert!(held.load(Ordering::SeqCst) >= 1);
+    assert!(world.attempts(1).len() >= 4);
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_too_large_is_kept_without_its_excerpt_and_holds_up_no_other() {
+    let mut world = World::new().await;
+    world.endpoint("orders", 1).await;
+    world.endpoint("stock", 2).await;
+    let large = Reply { excerpt: Bytes::from(vec![b'x'; 900]), ..Reply::status(200) };
+    world.sender.always(&url("orders"), large);
+    world.sender.always(&url("stock"), Reply { excerpt: "ok".into(), ..Reply::status(200) });
+    world.hooked.on(|call| match call {
+        Call::Record(facts) if facts.iter().any(|fact| excerpt(fact).len() > 100) => {
+            Then::Fail(ErrorKind::TooLarge)
+        }
+        _ => Then::Go,
+    });
+    world.start().await;
+    let at = world.publish("evt_1").await;
+    world.pass(secs(2)).await;
+    let excerpts = |endpoint| {
+        let attempts = world.attempts(endpoint).into_iter();
+        attempts.map(|(_, attempt)| attempt.excerpt.len()).collect::<Vec<usize>>()
+    };
+    assert_eq!((excerpts(1), excerpts(2)), (vec![0], vec![2]));
+    assert_eq!(world.acked(at.shard), Some(at.position));
+}
+
+fn excerpt(fact: &domain::Fact) -> Bytes {
+    match &fact.kind {
+        FactKind::Attempt(attempt) => attempt.excerpt.clone(),
+        FactKind::Cancelled | FactKind::DeadLettered(_) => Bytes::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_needs_a_person_is_tried_every_30_s_until_it_is_durable() {
+    let mut world = World::new().await;
+    world.config.inbox_poll = secs(86_400);
+    world.endpoint("orders", 1).await;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = tries.clone();
+    world.hooked.on(move |call| match call {
+        Call::Record(_) => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Then::Fail(ErrorKind::Corrupt)
+        }
+        _ => Then::Go,
+    });
+    world.start().await;
+    let at = world.publish("evt_1").await;
+    world.pass(secs(95)).await;
+    assert_eq!(tries.load(Ordering::SeqCst), 4, "at 0, 30, 60 and 90 s");
+    world.hooked.on(|_| Then::Go);
+    world.pass(secs(30)).await;
+    assert_eq!(world.acked(at.shard), Some(at.position));
+    assert_eq!(world.attempts(1)[0].1.disposition, Disposition::Delivered);
+}
