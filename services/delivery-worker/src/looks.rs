@@ -1,7 +1,8 @@
 //! What the engine wants to read: pages of the backlog, bodies and facts, ranges of the log. And its one change of configuration.
 
+mod queue;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use delivery::{Effect, LoadToken, LoadedDelivery};
 use domain::record::decode;
@@ -11,11 +12,13 @@ use domain::{
 };
 use ports::{Applied, Hint, LogRecord, StateChange};
 
+pub(crate) use self::queue::{LookOwner, LookQueue};
+use crate::calls::within;
 use crate::config::{Config, Deps};
 use crate::tenants::Tenants;
 use crate::worker::Input;
 
-/// Does what the engine wants to know. Every look is repeated until the store answers.
+/// Does what the engine wants to know.
 #[derive(Clone)]
 pub(crate) struct Looks {
     pub(crate) deps: Deps,
@@ -24,6 +27,7 @@ pub(crate) struct Looks {
 }
 
 /// One look.
+#[derive(Debug)]
 pub(crate) enum Look {
     Page { lane: LaneKey, after: BacklogKey, upto: BacklogKey, limit: usize },
     Load { token: LoadToken, endpoint: EndpointUid, event: EventRef, run: RunId, body: bool },
@@ -68,27 +72,10 @@ impl Look {
     }
 }
 
-/// Between tries while the store is away.
-const RETRY_MIN: Duration = Duration::from_millis(250);
-const RETRY_MAX: Duration = Duration::from_secs(2);
-
 impl Looks {
-    /// Looks until there is an answer.
-    pub(crate) async fn look(self, look: Look) -> Input {
-        let mut wait = RETRY_MIN;
-        loop {
-            match self.try_look(&look).await {
-                Ok(input) => return input,
-                Err(error) => {
-                    // Once a look: many wait at the same time when the store is away.
-                    if wait == RETRY_MIN {
-                        tracing::warn!(%error, "cannot read what a delivery needs; it waits and is tried again");
-                    }
-                    self.deps.clock.sleep(wait).await;
-                    wait = (wait * 2).min(RETRY_MAX);
-                }
-            }
-        }
+    /// Looks once.
+    async fn look(&self, look: &Look) -> ports::Result<Input> {
+        within(&*self.deps.clock, self.try_look(look)).await
     }
 
     async fn try_look(&self, look: &Look) -> ports::Result<Input> {

@@ -39,6 +39,7 @@ impl Worker {
                 tracing::info!(shard = shard.0, "gave a shard up");
                 self.epochs.remove(&shard);
                 self.engine.revoke(shard);
+                self.looks.forget(shard);
                 self.acks_waiting.remove(&shard);
                 self.owned.send_modify(|owned| {
                     owned.remove(&shard);

@@ -20,7 +20,7 @@ pub(crate) enum Call<'a> {
     Record(&'a [Fact]),
     SaveLanes(&'a [LaneRow]),
     LoadEvent,
-    Page,
+    Page(LaneKey),
     Pending(Shard),
     Revision,
     Load(&'a TenantId),
@@ -126,7 +126,7 @@ impl BacklogStore for Hooked {
         upto: BacklogKey,
         limit: usize,
     ) -> ports::Result<BacklogPage> {
-        self.ask(Call::Page).await?;
+        self.ask(Call::Page(lane)).await?;
         self.store.page(lane, after, upto, limit).await
     }
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use domain::{Disposition, EventRef, FactKind, LaneKey, Shard};
-use ports::ErrorKind;
+use domain::{DisableReason, Disposition, EndpointState, EventRef, FactKind, LaneKey, Shard};
+use ports::{ConfigStore as _, ErrorKind};
 use testkit::Reply;
 
 use crate::hooked::{Call, Then};
-use crate::world::{SHARDS, World, secs, url};
+use crate::world::{SHARDS, World, secs, tenant, uid, url};
 
 /// Publishes until both shards have an event; the first two that lie in different shards.
 async fn one_event_a_shard(world: &World) -> [domain::LogPosition; 2] {
@@ -145,4 +145,36 @@ async fn a_write_that_needs_a_person_is_tried_every_30_s_until_it_is_durable() {
     world.pass(secs(30)).await;
     assert_eq!(world.acked(at.shard), Some(at.position));
     assert_eq!(world.attempts(1)[0].1.disposition, Disposition::Delivered);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_holds_up_no_other_read_and_no_change_of_state() {
+    let mut world = World::new().await;
+    for number in 1..=100 {
+        world.endpoint(&format!("bad-{number}"), number).await;
+    }
+    world.endpoint("gone", 101).await;
+    world.sender.always(&url("gone"), Reply::status(410));
+    world.start().await;
+    world.hooked.on(|call| match call {
+        Call::Page(lane) if lane.endpoint <= uid(100) => Then::Fail(ErrorKind::Corrupt),
+        _ => Then::Go,
+    });
+    for number in 1..=100 {
+        world.sender.script(&url(&format!("bad-{number}")), [Reply::status(500)]);
+    }
+    world.publish("evt_1").await;
+    // More lanes than there are places want a page that cannot be read.
+    world.pass(secs(60)).await;
+    let state = world.store.load(&tenant()).await.expect("read").expect("there").endpoints;
+    let gone = state.iter().find(|one| one.endpoint.uid == uid(101)).expect("there");
+    assert_eq!(gone.endpoint.state, EndpointState::Disabled(DisableReason::Answer(410)));
+    world.endpoint("retried", 102).await;
+    world.sender.script(&url("retried"), [Reply::status(500)]);
+    world.publish("evt_2").await;
+    world.pass(secs(20)).await;
+    assert_eq!(world.sent("retried").len(), 2, "its page can be read");
+    world.hooked.on(|_| Then::Go);
+    world.pass(secs(60)).await;
+    assert_eq!(world.sent("bad-1").len(), 3, "read once it can be: the retry, and evt_2");
 }
