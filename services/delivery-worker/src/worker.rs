@@ -59,6 +59,15 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often positions are saved: what lies between is read again after a crash.
 const ACK_INTERVAL: Duration = Duration::from_millis(200);
 
+/// What the engine knows of a tenant. The view itself is the cache's, which is bounded.
+#[derive(Default)]
+struct Served {
+    revision: Revision,
+    endpoints: Vec<EndpointUid>,
+    /// Those whose secrets could not be opened.
+    sealed: BTreeSet<EndpointUid>,
+}
+
 /// A delivery worker.
 pub struct Worker {
     config: Arc<Config>,
@@ -68,7 +77,8 @@ pub struct Worker {
     tenants: Arc<Tenants>,
     looks: LookQueue,
     targets: HashMap<EndpointUid, Arc<Target>>,
-    views: BTreeMap<TenantId, Arc<TenantView>>,
+    served: BTreeMap<TenantId, Served>,
+    tenant_of: HashMap<EndpointUid, TenantId>,
     attempts_running: JoinSet<(AttemptToken, AttemptReport)>,
     epochs: BTreeMap<Shard, Epoch>,
     writes_waiting: VecDeque<Box<Write>>,
@@ -109,7 +119,8 @@ impl Worker {
             config,
             deps,
             targets: HashMap::new(),
-            views: BTreeMap::new(),
+            served: BTreeMap::new(),
+            tenant_of: HashMap::new(),
             attempts_running: JoinSet::new(),
             epochs: BTreeMap::new(),
             writes_waiting: VecDeque::new(),
@@ -251,11 +262,7 @@ impl Worker {
     }
 
     fn carry_out_one(&mut self, effect: Effect) {
-        let views = &self.views;
-        let tenant_of = |uid: EndpointUid| {
-            views.values().find(|view| view.endpoints.contains_key(&uid)).map(|v| v.tenant.clone())
-        };
-        match Look::from_effect(effect, tenant_of) {
+        match Look::from_effect(effect, |uid| self.tenant_of.get(&uid).cloned()) {
             Ok(look) => {
                 if let Some(look) = look {
                     let shard = look.shard();

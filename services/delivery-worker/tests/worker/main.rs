@@ -4,6 +4,7 @@ mod config;
 mod deliveries;
 mod faults;
 mod hooked;
+mod lost_keys;
 mod restart;
 mod schedule;
 mod slow_store;

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use domain::{DisableReason, Disposition, EndpointState, EventRef, FactKind, LaneKey, Shard};
-use ports::{ConfigStore as _, ErrorKind};
+use domain::{
+    DisableReason, Disposition, EndpointState, Event, EventRef, FactKind, LaneKey, Revision, Shard,
+    TenantId,
+};
+use ports::{Clock as _, ConfigFeed as _, ConfigStore as _, ErrorKind, Hint, Tenant};
 use testkit::Reply;
 
 use crate::hooked::{Call, Then};
@@ -177,4 +180,44 @@ async fn what_cannot_be_read_holds_up_no_other_read_and_no_change_of_state() {
     world.hooked.on(|_| Then::Go);
     world.pass(secs(60)).await;
     assert_eq!(world.sent("bad-1").len(), 3, "read once it can be: the retry, and evt_2");
+}
+
+#[tokio::test]
+async fn a_tenant_that_cannot_be_read_keeps_no_other_waiting() {
+    let mut world = World::new().await;
+    world.endpoint("orders", 1).await;
+    let slow = TenantId::parse("slow").expect("a tenant id");
+    let create_time = world.clock.now();
+    let row = Tenant { id: slow.clone(), display_name: String::new(), create_time };
+    world.store.create_tenant(&row).await.expect("a tenant");
+    world.start().await;
+    let event = world.event("evt_1");
+    world.append(&Event { tenant: slow.clone(), ..event.clone() }).await;
+    world.append(&event).await;
+    let hung = slow.clone();
+    world.hooked.on(move |call| match call {
+        Call::Load(tenant) if *tenant == hung => Then::Hang,
+        _ => Then::Go,
+    });
+    world.feed.hint(Hint::Tenant(slow, Revision(1_000))).await.expect("a hint");
+    world.settle().await;
+    world.delete("orders").await;
+    world.append(&world.event("evt_2")).await;
+    assert_eq!(world.sent("orders").len(), 1, "the hint of the delete was followed at once");
+}
+
+#[tokio::test]
+async fn a_refresh_that_takes_long_keeps_no_hint_waiting() {
+    let mut world = World::new().await;
+    world.endpoint("orders", 1).await;
+    world.start().await;
+    world.publish("evt_1").await;
+    world.hooked.on(|call| match call {
+        Call::Revision => Then::Hang,
+        _ => Then::Go,
+    });
+    world.pass(secs(31)).await;
+    world.delete("orders").await;
+    world.append(&world.event("evt_2")).await;
+    assert_eq!(world.sent("orders").len(), 1, "the hint of the delete was followed at once");
 }

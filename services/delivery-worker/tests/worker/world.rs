@@ -17,10 +17,11 @@ use ports::{
 use postrider_delivery_worker::{Config, Deps, Worker, WorkerError};
 use runtime::Shutdown;
 use signing::Secret;
-use testkit::{MemoryFeed, MemoryLog, MemoryStore, PlainKeys, ScriptedSender, SeededRng, SimClock};
+use testkit::{MemoryFeed, MemoryLog, MemoryStore, ScriptedSender, SeededRng, SimClock};
 use tokio::task::JoinSet;
 
 use crate::hooked::Hooked;
+use crate::lost_keys::LosableKeys;
 
 pub(crate) const SHARDS: u16 = 2;
 /// More than any chain of tasks between an input and its last effect is long.
@@ -37,7 +38,7 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) shutdown: Shutdown,
     pub(crate) workers: JoinSet<Result<(), WorkerError>>,
-    keys: Arc<PlainKeys>,
+    pub(crate) keys: Arc<LosableKeys>,
     rng: Arc<SeededRng>,
     commands: u128,
 }
@@ -79,7 +80,7 @@ impl World {
             config: Config::default(),
             shutdown: Shutdown::new(),
             workers: JoinSet::new(),
-            keys: Arc::new(PlainKeys::new()),
+            keys: Arc::default(),
             rng: Arc::new(SeededRng::new(1)),
             commands: 0,
             clock,
