@@ -134,6 +134,7 @@ impl Looks {
         let Some(view) = self.tenants.at_least(tenant, Revision(0)).await? else {
             return Ok(Input::Scanned(lane, Vec::new(), None));
         };
+        self.report_gap(lane, tenant, from, page.records.first()).await?;
         let mut matched: Vec<(EventRef, Arc<Event>)> = Vec::new();
         for record in &page.records {
             let Some(event) = self.decode(record).filter(|event| event.tenant == *tenant) else {
@@ -144,6 +145,30 @@ impl Looks {
             }
         }
         Ok(Input::Scanned(lane, matched, page.next))
+    }
+
+    /// Says so when the log does not hold all that is to be caught up any more (DL-8). Once: the mark moves past the gap with the answer.
+    async fn report_gap(
+        &self,
+        lane: LaneKey,
+        tenant: &TenantId,
+        from: Position,
+        first: Option<&LogRecord>,
+    ) -> ports::Result<()> {
+        if first.is_some_and(|first| first.at.position == from) {
+            return Ok(());
+        }
+        let low = self.deps.log.bounds(lane.shard).await?.low;
+        // Retention may have gone on since the page was read.
+        let to = first.map_or(low, |first| low.min(first.at.position));
+        if from < to {
+            tracing::error!(
+                %tenant, endpoint = %lane.endpoint, shard = lane.shard.0, from = from.0, to = to.0,
+                events_at_most = to.0.saturating_sub(from.0),
+                "data_gap: events that were skipped while an endpoint was disabled are lost to it: the log's retention passed them before it caught up; make the retention longer",
+            );
+        }
+        Ok(())
     }
 
     fn decode(&self, record: &LogRecord) -> Option<Event> {

@@ -3,6 +3,8 @@
 mod config;
 mod deliveries;
 mod faults;
+mod gap;
+mod heard;
 mod hooked;
 mod lost_keys;
 mod restart;
