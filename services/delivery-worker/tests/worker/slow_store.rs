@@ -10,9 +10,13 @@ use domain::{
     DisableReason, Disposition, EndpointState, Event, EventRef, FactKind, LaneKey, Revision, Shard,
     TenantId,
 };
-use ports::{Clock as _, ConfigFeed as _, ConfigStore as _, ErrorKind, Hint, Tenant};
+use ports::{
+    Clock as _, ConfigFeed as _, ConfigStore as _, ErrorKind, EventLog as _, Hint, Tenant,
+};
 use testkit::Reply;
 
+use crate::config::test_event;
+use crate::heard::Heard;
 use crate::hooked::{Call, Then};
 use crate::world::{SHARDS, World, secs, tenant, uid, url};
 
@@ -128,6 +132,8 @@ fn excerpt(fact: &domain::Fact) -> Bytes {
 
 #[tokio::test]
 async fn a_write_that_needs_a_person_is_tried_every_30_s_until_it_is_durable() {
+    let heard = Heard::default();
+    let _listening = heard.listen();
     let mut world = World::new().await;
     world.config.inbox_poll = secs(86_400);
     world.endpoint("orders", 1).await;
@@ -144,6 +150,7 @@ async fn a_write_that_needs_a_person_is_tried_every_30_s_until_it_is_durable() {
     let at = world.publish("evt_1").await;
     world.pass(secs(95)).await;
     assert_eq!(tries.load(Ordering::SeqCst), 4, "at 0, 30, 60 and 90 s");
+    assert_eq!(heard.errors().len(), 1, "a person is told once: {:?}", heard.errors());
     world.hooked.on(|_| Then::Go);
     world.pass(secs(30)).await;
     assert_eq!(world.acked(at.shard), Some(at.position));
@@ -186,19 +193,12 @@ async fn what_cannot_be_read_holds_up_no_other_read_and_no_change_of_state() {
 async fn a_tenant_that_cannot_be_read_keeps_no_other_waiting() {
     let mut world = World::new().await;
     world.endpoint("orders", 1).await;
-    let slow = TenantId::parse("slow").expect("a tenant id");
-    let create_time = world.clock.now();
-    let row = Tenant { id: slow.clone(), display_name: String::new(), create_time };
-    world.store.create_tenant(&row).await.expect("a tenant");
+    let slow = slow_tenant(&world).await;
     world.start().await;
     let event = world.event("evt_1");
     world.append(&Event { tenant: slow.clone(), ..event.clone() }).await;
     world.append(&event).await;
-    let hung = slow.clone();
-    world.hooked.on(move |call| match call {
-        Call::Load(tenant) if *tenant == hung => Then::Hang,
-        _ => Then::Go,
-    });
+    hang_loads_of(&world, &slow);
     world.feed.hint(Hint::Tenant(slow, Revision(1_000))).await.expect("a hint");
     world.settle().await;
     world.delete("orders").await;
@@ -220,4 +220,56 @@ async fn a_refresh_that_takes_long_keeps_no_hint_waiting() {
     world.delete("orders").await;
     world.append(&world.event("evt_2")).await;
     assert_eq!(world.sent("orders").len(), 1, "the hint of the delete was followed at once");
+}
+
+#[tokio::test]
+async fn positions_are_saved_while_a_tenant_cannot_be_read() {
+    let mut world = World::new().await;
+    world.endpoint("orders", 1).await;
+    let slow = slow_tenant(&world).await;
+    world.start().await;
+    hang_loads_of(&world, &slow);
+    let at = world.publish("evt_1").await;
+    let stuck = Event { tenant: slow, ..world.event("evt_1") };
+    world.append(&stuck).await;
+    world.pass(secs(1)).await;
+    assert_eq!(world.acked(at.shard), Some(at.position));
+    world.hooked.on(|_| Then::Go);
+    world.pass(secs(15)).await;
+    let next = world.log.bounds(at.shard).await.expect("bounds").next;
+    assert_eq!(world.acked(at.shard).map(domain::Position::next), Some(next));
+}
+
+#[tokio::test]
+async fn an_inbox_that_cannot_be_read_keeps_no_command_of_another_waiting() {
+    let mut world = World::new().await;
+    world.endpoint("orders", 1).await;
+    world.hooked.on(|call| match call {
+        Call::Pending(Shard(0)) => Then::Hang,
+        _ => Then::Go,
+    });
+    world.start().await;
+    world.pass(secs(2)).await;
+    let test = test_event(&world).await;
+    world.command(1, Shard(1), test).await;
+    world.feed.hint(Hint::Inbox(Shard(1))).await.expect("a hint");
+    world.settle().await;
+    assert_eq!(world.sent("orders").len(), 1, "at once");
+}
+
+/// Makes a second tenant.
+async fn slow_tenant(world: &World) -> TenantId {
+    let slow = TenantId::parse("slow").expect("a tenant id");
+    let create_time = world.clock.now();
+    let row = Tenant { id: slow.clone(), display_name: String::new(), create_time };
+    world.store.create_tenant(&row).await.expect("a tenant");
+    slow
+}
+
+fn hang_loads_of(world: &World, tenant: &TenantId) {
+    let hung = tenant.clone();
+    world.hooked.on(move |call| match call {
+        Call::Load(tenant) if *tenant == hung => Then::Hang,
+        _ => Then::Go,
+    });
 }
