@@ -75,6 +75,10 @@ impl Look {
 impl Looks {
     /// Looks once.
     async fn look(&self, look: &Look) -> ports::Result<Input> {
+        if let Look::SetState { .. } = look {
+            // Its calls have a deadline each: a slow hint does not undo a change.
+            return self.try_look(look).await;
+        }
         within(&*self.deps.clock, self.try_look(look)).await
     }
 
@@ -94,6 +98,10 @@ impl Looks {
                 let revision = self.set_state(tenant, *endpoint, *from, *to).await?;
                 let view =
                     if revision.is_none() { self.tenants.reload(tenant).await? } else { None };
+                // Also of what was there already: a change whose answer was lost is one of ours.
+                if let Some(revision) = revision.or(view.as_ref().map(|view| view.revision)) {
+                    self.hint(tenant, revision).await;
+                }
                 Ok(Input::StateSet(*endpoint, revision, view))
             }
         }
@@ -183,17 +191,20 @@ impl Looks {
         to: EndpointState,
     ) -> ports::Result<Option<Revision>> {
         let change = StateChange { from, to, time: self.deps.clock.now() };
-        match self.deps.config.set_state(tenant, endpoint, change).await? {
+        let applied = self.deps.config.set_state(tenant, endpoint, change);
+        match within(&*self.deps.clock, applied).await? {
             Applied::Done(revision) => {
                 tracing::info!(%tenant, %endpoint, ?from, ?to, "an endpoint changed its state");
-                if let Err(error) =
-                    self.deps.feed.hint(Hint::Tenant(tenant.clone(), revision)).await
-                {
-                    tracing::warn!(%error, "cannot send a hint; others learn of the change within 30 s");
-                }
                 Ok(Some(revision))
             }
             Applied::Conflict | Applied::Exists | Applied::NotFound => Ok(None),
+        }
+    }
+
+    async fn hint(&self, tenant: &TenantId, revision: Revision) {
+        let hint = self.deps.feed.hint(Hint::Tenant(tenant.clone(), revision));
+        if let Err(error) = within(&*self.deps.clock, hint).await {
+            tracing::warn!(%error, "cannot send a hint; others learn of the change within 30 s");
         }
     }
 }

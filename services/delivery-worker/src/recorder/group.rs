@@ -19,6 +19,8 @@ use crate::config::Deps;
 const RETRY_MIN: Duration = Duration::from_millis(20);
 /// Calls that are made at the same time, where each row has one of its own.
 const AT_ONCE: usize = 16;
+/// Bodies and excerpts of one call: what a slow store takes well within the deadline of a call.
+const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A kind of row.
 pub(super) trait Row: Sized + Send + Sync {
@@ -27,6 +29,11 @@ pub(super) trait Row: Sized + Send + Sync {
 
     /// One call.
     fn put<'a>(deps: &'a Deps, rows: &'a [Self]) -> BoxFuture<'a, ports::Result<()>>;
+
+    /// Its body or excerpt.
+    fn bytes(&self) -> usize {
+        0
+    }
 
     /// Leaves out what may be left out of a row that is too large. Returns whether there was anything.
     fn shrink(&mut self) -> bool {
@@ -55,10 +62,7 @@ pub(super) struct Done {
 
 /// Writes rows until they are durable. One that the store refuses for its size is set apart, so that it holds up no other of its call.
 pub(super) async fn store_all<R: Row>(deps: &Deps, mut rows: Vec<R>) {
-    let mut parts: Vec<Range<usize>> = Vec::new();
-    if !rows.is_empty() {
-        parts.push(0..rows.len());
-    }
+    let mut parts = calls(&rows);
     while let Some(part) = parts.pop() {
         let Some(these) = rows.get_mut(part.clone()) else { continue };
         if until_stored(deps, these).await == Stored::Split {
@@ -67,6 +71,21 @@ pub(super) async fn store_all<R: Row>(deps: &Deps, mut rows: Vec<R>) {
             parts.push(part.start..middle);
         }
     }
+}
+
+/// Divides rows into calls of bounded size, the first one last.
+fn calls<R: Row>(rows: &[R]) -> Vec<Range<usize>> {
+    let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (place, row) in rows.iter().enumerate() {
+        if bytes > 0 && bytes + row.bytes() > CALL_BYTES_MAX {
+            parts.push(start..place);
+            (start, bytes) = (place, 0);
+        }
+        bytes += row.bytes();
+    }
+    parts.extend((start < rows.len()).then_some(start..rows.len()));
+    parts.reverse();
+    parts
 }
 
 #[derive(PartialEq, Eq)]
@@ -147,6 +166,10 @@ impl Row for StoredEvent {
     fn put<'a>(deps: &'a Deps, rows: &'a [Self]) -> BoxFuture<'a, ports::Result<()>> {
         deps.events.put_events(rows)
     }
+
+    fn bytes(&self) -> usize {
+        self.event.data.len()
+    }
 }
 
 impl Row for (LaneKey, BacklogRow) {
@@ -170,6 +193,13 @@ impl Row for Fact {
 
     fn put<'a>(deps: &'a Deps, rows: &'a [Self]) -> BoxFuture<'a, ports::Result<()>> {
         deps.events.record(rows)
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.kind {
+            FactKind::Attempt(attempt) => attempt.excerpt.len(),
+            FactKind::Cancelled | FactKind::DeadLettered(_) => 0,
+        }
     }
 
     fn shrink(&mut self) -> bool {
@@ -198,5 +228,33 @@ impl Row for Done {
     fn put<'a>(deps: &'a Deps, rows: &'a [Self]) -> BoxFuture<'a, ports::Result<()>> {
         let done = |inbox: &'a Self| deps.inbox.done(inbox.shard, &inbox.ids);
         Box::pin(stream::iter(rows.iter().map(done)).buffer_unordered(AT_ONCE).try_collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Sized(usize);
+
+    impl Row for Sized {
+        const WHAT: &'static str = "rows of a test";
+
+        fn put<'a>(_: &'a Deps, _: &'a [Self]) -> BoxFuture<'a, ports::Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn bytes(&self) -> usize {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_call_is_bounded_in_bytes_and_holds_at_least_one_row() {
+        let rows = [1, CALL_BYTES_MAX - 1, 1, 2 * CALL_BYTES_MAX, 1, 0].map(Sized);
+        let mut found = calls(&rows);
+        found.reverse();
+        assert_eq!(found, [0..2, 2..3, 3..4, 4..6]);
+        assert!(calls::<Sized>(&[]).is_empty());
     }
 }

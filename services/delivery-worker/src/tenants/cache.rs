@@ -68,6 +68,11 @@ impl Cache {
         inner.turns.entry(tenant.clone()).or_default().clone()
     }
 
+    /// Whether somebody loads a tenant, or waits to.
+    pub(super) fn is_loading(&self, tenant: &TenantId) -> bool {
+        self.lock().turns.get(tenant).is_some_and(|turn| Arc::strong_count(turn) > 1)
+    }
+
     pub(super) fn put(&self, view: &Arc<TenantView>) {
         let mut inner = self.lock();
         inner.uses += 1;

@@ -118,7 +118,8 @@ async fn take_change(
     revision: Revision,
     inputs: &mpsc::Sender<Input>,
 ) {
-    if tenants.cache.revision(&tenant).is_none() {
+    // A load that is under way may have begun before the change.
+    if tenants.cache.revision(&tenant).is_none() && !tenants.cache.is_loading(&tenant) {
         return;
     }
     // Also one that is known by now: whoever loaded it may not have handed it to the loop yet.
