@@ -118,11 +118,13 @@ pub struct AttemptReport {
     pub url: Arc<str>,
 }
 
-/// Rows that belong together. They become durable in this order, group by group; the order of writes is kept too.
+/// Rows that belong together. They become durable in this order, group by group; the order of the writes of one shard is kept too.
 #[derive(Debug)]
 pub struct Write {
     /// Names it.
     pub token: WriteToken,
+    /// The shard of its lanes, one at most; `None` when nothing of a lane depends on its order.
+    pub shard: Option<Shard>,
     /// Lanes.
     pub lanes: Vec<LaneRow>,
     /// Bodies.
@@ -143,6 +145,7 @@ impl Write {
     pub(crate) fn new(token: WriteToken) -> Self {
         Self {
             token,
+            shard: None,
             lanes: Vec::new(),
             events: Vec::new(),
             rows: Vec::new(),

@@ -304,7 +304,8 @@ impl Engine {
     }
 
     /// Asks for a write and remembers what is settled once it is durable.
-    fn write(&mut self, write: Write, settlement: Settlement) {
+    fn write(&mut self, mut write: Write, settlement: Settlement) {
+        write.shard = write.shard.or(settlement.lane.map(|lane| lane.shard));
         self.writes.insert(write.token, settlement);
         self.effects.push_back(Effect::Write(Box::new(write)));
     }
@@ -336,8 +337,11 @@ impl Engine {
     fn save_dirty(&mut self) {
         let keys: Vec<LaneKey> =
             self.lanes.values().filter(|lane| lane.dirty).map(|lane| lane.key).collect();
-        for chunk in keys.chunks(256) {
+        // Keys are in the order of their shards: a write holds lanes of one.
+        let of_shards = keys.chunk_by(|one, next| one.shard == next.shard);
+        for chunk in of_shards.flat_map(|lanes| lanes.chunks(256)) {
             let mut write = self.new_write();
+            write.shard = chunk.first().map(|key| key.shard);
             write.lanes = chunk.iter().filter_map(|key| self.lane_row(*key)).collect();
             for key in chunk {
                 if let Some(lane) = self.lanes.get_mut(key) {

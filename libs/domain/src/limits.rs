@@ -98,6 +98,9 @@ pub const SPAN_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const SPAN_AGE_MAX: Duration = Duration::from_secs(45);
 /// Attempts in flight in one worker, unless the operator sets another (`performance.md` §2.1).
 pub const IN_FLIGHT_DEFAULT: usize = 1_024;
+/// Endpoints (with their subscriptions) in a worker's cache of tenants' configuration, each tenant counting as one more: about 1 KB each. A tenant above it
+/// is loaded again when it is used.
+pub const CACHED_ENDPOINTS_MAX: usize = 200_000;
 /// Answers slower than this make a lane a slow one (`architecture.md` §4).
 pub const SLOW_LANE: Duration = Duration::from_secs(1);
 

@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //! One loop ([`Worker::run`]) owns the engine. Tasks around it do the waiting: the *reader* takes records from the log, decodes and matches them; *attempts* sign and
-//! send; the *recorder* makes rows durable, group after group, again until they are; *looks* read pages, bodies and ranges; the *tenants* task
+//! send; the *recorder* makes rows durable, each shard in its own order, again until they are; *looks* read pages, bodies and ranges; the *tenants* task
 //! keeps the cache of configuration fresh; the *inbox* task brings commands. All of them talk to the loop by bounded channels, and the loop waits for none of
 //! them: what it cannot hand over at once it keeps, and the engine's own bounds hold that small.
 //!
@@ -12,6 +12,7 @@
 //! matched with the revision that it was stamped with, or a newer one).
 
 mod attempt;
+mod calls;
 mod config;
 mod inbox;
 mod looks;

@@ -1,7 +1,8 @@
 //! What the engine wants to read: pages of the backlog, bodies and facts, ranges of the log. And its one change of configuration.
 
+mod queue;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use delivery::{Effect, LoadToken, LoadedDelivery};
 use domain::record::decode;
@@ -11,11 +12,13 @@ use domain::{
 };
 use ports::{Applied, Hint, LogRecord, StateChange};
 
+pub(crate) use self::queue::{LookOwner, LookQueue};
+use crate::calls::within;
 use crate::config::{Config, Deps};
 use crate::tenants::Tenants;
 use crate::worker::Input;
 
-/// Does what the engine wants to know. Every look is repeated until the store answers.
+/// Does what the engine wants to know.
 #[derive(Clone)]
 pub(crate) struct Looks {
     pub(crate) deps: Deps,
@@ -24,6 +27,7 @@ pub(crate) struct Looks {
 }
 
 /// One look.
+#[derive(Debug)]
 pub(crate) enum Look {
     Page { lane: LaneKey, after: BacklogKey, upto: BacklogKey, limit: usize },
     Load { token: LoadToken, endpoint: EndpointUid, event: EventRef, run: RunId, body: bool },
@@ -68,27 +72,14 @@ impl Look {
     }
 }
 
-/// Between tries while the store is away.
-const RETRY_MIN: Duration = Duration::from_millis(250);
-const RETRY_MAX: Duration = Duration::from_secs(2);
-
 impl Looks {
-    /// Looks until there is an answer.
-    pub(crate) async fn look(self, look: Look) -> Input {
-        let mut wait = RETRY_MIN;
-        loop {
-            match self.try_look(&look).await {
-                Ok(input) => return input,
-                Err(error) => {
-                    // Once a look: many wait at the same time when the store is away.
-                    if wait == RETRY_MIN {
-                        tracing::warn!(%error, "cannot read what a delivery needs; it waits and is tried again");
-                    }
-                    self.deps.clock.sleep(wait).await;
-                    wait = (wait * 2).min(RETRY_MAX);
-                }
-            }
+    /// Looks once.
+    async fn look(&self, look: &Look) -> ports::Result<Input> {
+        if let Look::SetState { .. } = look {
+            // Its calls have a deadline each: a slow hint does not undo a change.
+            return self.try_look(look).await;
         }
+        within(&*self.deps.clock, self.try_look(look)).await
     }
 
     async fn try_look(&self, look: &Look) -> ports::Result<Input> {
@@ -107,6 +98,10 @@ impl Looks {
                 let revision = self.set_state(tenant, *endpoint, *from, *to).await?;
                 let view =
                     if revision.is_none() { self.tenants.reload(tenant).await? } else { None };
+                // Also of what was there already: a change whose answer was lost is one of ours.
+                if let Some(revision) = revision.or(view.as_ref().map(|view| view.revision)) {
+                    self.hint(tenant, revision).await;
+                }
                 Ok(Input::StateSet(*endpoint, revision, view))
             }
         }
@@ -147,6 +142,7 @@ impl Looks {
         let Some(view) = self.tenants.at_least(tenant, Revision(0)).await? else {
             return Ok(Input::Scanned(lane, Vec::new(), None));
         };
+        self.report_gap(lane, tenant, from, page.records.first()).await?;
         let mut matched: Vec<(EventRef, Arc<Event>)> = Vec::new();
         for record in &page.records {
             let Some(event) = self.decode(record).filter(|event| event.tenant == *tenant) else {
@@ -157,6 +153,30 @@ impl Looks {
             }
         }
         Ok(Input::Scanned(lane, matched, page.next))
+    }
+
+    /// Says so when the log does not hold all that is to be caught up any more (DL-8). Once: the mark moves past the gap with the answer.
+    async fn report_gap(
+        &self,
+        lane: LaneKey,
+        tenant: &TenantId,
+        from: Position,
+        first: Option<&LogRecord>,
+    ) -> ports::Result<()> {
+        if first.is_some_and(|first| first.at.position == from) {
+            return Ok(());
+        }
+        let low = self.deps.log.bounds(lane.shard).await?.low;
+        // Retention may have gone on since the page was read.
+        let to = first.map_or(low, |first| low.min(first.at.position));
+        if from < to {
+            tracing::error!(
+                %tenant, endpoint = %lane.endpoint, shard = lane.shard.0, from = from.0, to = to.0,
+                events_at_most = to.0.saturating_sub(from.0),
+                "data_gap: events that were skipped while an endpoint was disabled are lost to it: the log's retention passed them before it caught up; make the retention longer",
+            );
+        }
+        Ok(())
     }
 
     fn decode(&self, record: &LogRecord) -> Option<Event> {
@@ -171,17 +191,20 @@ impl Looks {
         to: EndpointState,
     ) -> ports::Result<Option<Revision>> {
         let change = StateChange { from, to, time: self.deps.clock.now() };
-        match self.deps.config.set_state(tenant, endpoint, change).await? {
+        let applied = self.deps.config.set_state(tenant, endpoint, change);
+        match within(&*self.deps.clock, applied).await? {
             Applied::Done(revision) => {
                 tracing::info!(%tenant, %endpoint, ?from, ?to, "an endpoint changed its state");
-                if let Err(error) =
-                    self.deps.feed.hint(Hint::Tenant(tenant.clone(), revision)).await
-                {
-                    tracing::warn!(%error, "cannot send a hint; others learn of the change within 30 s");
-                }
                 Ok(Some(revision))
             }
             Applied::Conflict | Applied::Exists | Applied::NotFound => Ok(None),
+        }
+    }
+
+    async fn hint(&self, tenant: &TenantId, revision: Revision) {
+        let hint = self.deps.feed.hint(Hint::Tenant(tenant.clone(), revision));
+        if let Err(error) = within(&*self.deps.clock, hint).await {
+            tracing::warn!(%error, "cannot send a hint; others learn of the change within 30 s");
         }
     }
 }

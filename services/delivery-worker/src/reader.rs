@@ -8,10 +8,12 @@ use domain::record::decode;
 use domain::{
     EndpointUid, Epoch, Event, LaneRow, LogPosition, Position, Revision, Shard, TenantId,
 };
+use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use ports::{AckError, Consumer, ConsumerItem, LogRecord};
 use runtime::Shutdown;
 use tokio::sync::mpsc;
 
+use crate::calls::{cause, next_wait, remedy, within};
 use crate::config::{Config, Deps};
 use crate::tenants::{TenantView, Tenants};
 
@@ -45,6 +47,10 @@ pub(crate) type Acks = BTreeMap<Shard, (Epoch, Position)>;
 const RETRY: Duration = Duration::from_millis(250);
 /// Lanes that are read at once at a take-over.
 const LANES_PAGE: usize = 500;
+/// Items of the log that are prepared at once: a take-over of several shards reads them together. Each holds at most 1 MiB.
+const PREPARING_MAX: usize = 8;
+/// Tenants that are loaded at once for one item.
+const TENANTS_AT_ONCE: usize = 32;
 
 pub(crate) struct Reader {
     pub(crate) deps: Deps,
@@ -53,7 +59,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads until the shutdown begins, and acks until the loop has gone.
+    /// Reads until the shutdown begins, and acks until the loop has gone. Nothing that waits for the store keeps acks waiting.
     pub(crate) async fn run(
         self,
         items: mpsc::Sender<FromLog>,
@@ -61,36 +67,36 @@ impl Reader {
         shutdown: Shutdown,
     ) {
         let Some(mut consumer) = self.join(&shutdown).await else { return };
+        let mut preparing = FuturesOrdered::new();
+        let mut ready: Option<FromLog> = None;
+        // What comes next is prepared after what is under way has been handed over.
+        let mut settling = false;
         loop {
-            // A place for the item first: what was taken from the log is never dropped.
+            settling &= !preparing.is_empty() || ready.is_some();
+            let has_place = preparing.len() < PREPARING_MAX && !settling;
             tokio::select! {
                 biased;
                 asked = acks.recv() => match asked {
-                    Some(asked) => ack(&mut *consumer, asked).await,
+                    Some(asked) => self.ack(&mut *consumer, asked).await,
                     None => return,
                 },
+                // What was taken from the log and not handed over is not acked: it is given again after the start.
                 () = shutdown.cancelled() => break,
-                place = items.reserve() => match place {
-                    Ok(place) => {
-                        let next = tokio::select! {
-                            biased;
-                            asked = acks.recv() => match asked {
-                                Some(asked) => { ack(&mut *consumer, asked).await; continue }
-                                None => return,
-                            },
-                            () = shutdown.cancelled() => break,
-                            next = consumer.next() => next,
-                        };
-                        if let Some(item) = self.prepare(next).await {
-                            place.send(item);
-                        }
-                    }
-                    Err(_) => return,
+                place = items.reserve(), if ready.is_some() => match (place, ready.take()) {
+                    (Ok(place), Some(item)) => place.send(item),
+                    (Ok(_), None) => {}
+                    (Err(_), _) => return,
                 },
+                Some(item) = preparing.next(), if ready.is_none() => ready = item,
+                next = consumer.next(), if has_place => {
+                    settling = settles(&next);
+                    preparing.push_back(self.prepare(next));
+                }
             }
         }
+        drop(preparing);
         while let Some(asked) = acks.recv().await {
-            ack(&mut *consumer, asked).await;
+            self.ack(&mut *consumer, asked).await;
         }
     }
 
@@ -135,9 +141,11 @@ impl Reader {
     /// Reads the lanes of a shard, and the configuration of their tenants.
     async fn take_over(&self, shard: Shard) -> (Vec<LaneRow>, Vec<Arc<TenantView>>) {
         let mut lanes: Vec<LaneRow> = Vec::new();
+        let mut told = false;
         loop {
             let after = lanes.last().map(|lane| lane.key.endpoint);
-            match self.deps.lanes.of_shard(shard, after, LANES_PAGE).await {
+            let page = self.deps.lanes.of_shard(shard, after, LANES_PAGE);
+            match within(&*self.deps.clock, page).await {
                 Ok(page) => {
                     let is_last = page.len() < LANES_PAGE;
                     lanes.extend(page);
@@ -146,89 +154,134 @@ impl Reader {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(shard = shard.0, %error, "cannot read the lanes of a shard; trying again");
-                    self.deps.clock.sleep(RETRY).await;
+                    let what = "the lanes of a shard that was taken over";
+                    self.wait_after(&error, &mut told, what, &shard.0).await;
                 }
             }
         }
-        let mut views = BTreeMap::new();
-        for lane in &lanes {
-            if !views.contains_key(&lane.tenant)
-                && let Some(view) = self.view(&lane.tenant, Revision(0)).await
-            {
-                views.insert(lane.tenant.clone(), view);
-            }
-        }
+        let tenants = lanes.iter().map(|lane| (lane.tenant.clone(), Revision(0)));
+        let views = self.views(tenants.collect()).await;
         (lanes, views.into_values().collect())
     }
 
     async fn match_records(&self, records: Vec<LogRecord>) -> FromLog {
-        let mut views: BTreeMap<TenantId, Arc<TenantView>> = BTreeMap::new();
-        let mut matched = Vec::with_capacity(records.len());
+        let mut wanted: BTreeMap<TenantId, Revision> = BTreeMap::new();
+        let mut events = Vec::with_capacity(records.len());
         for record in records {
-            let bytes = record.record.size();
-            let event = match decode(
-                &record.record,
-                record.at,
-                record.time,
-                &self.config.api_version,
-            ) {
-                Ok(event) => Arc::new(event),
-                Err(poison) => {
-                    tracing::error!(at = %record.at, %poison, "a record of the log is no event and is passed over; it stays readable at this place");
-                    matched.push(MatchedRecord { at: record.at, bytes, matched: None });
-                    continue;
-                }
-            };
-            let wanted = event.revision.unwrap_or_default();
-            let cached = views.get(&event.tenant).filter(|view| view.revision >= wanted).cloned();
-            let view = match cached {
-                Some(view) => Some(view),
-                None => self.view(&event.tenant, wanted).await,
-            };
-            let uids =
-                view.as_ref().map(|view| view.matcher.matching(&event).into_iter().collect());
-            if let Some(view) = view {
-                views.insert(event.tenant.clone(), view);
-            } else {
-                tracing::error!(at = %record.at, tenant = %event.tenant, "a record names a tenant that does not exist and is passed over");
+            let event = self.decode(&record);
+            if let Some(event) = &event {
+                let newest = wanted.entry(event.tenant.clone()).or_default();
+                *newest = (*newest).max(event.revision.unwrap_or_default());
             }
-            matched.push(MatchedRecord {
-                at: record.at,
-                bytes,
-                matched: Some((event, uids.unwrap_or_default())),
-            });
+            events.push((record.at, record.record.size(), event));
         }
-        FromLog::Records { records: matched, views: views.into_values().collect() }
+        let views = self.views(wanted).await;
+        let matching = |at: LogPosition, event: Arc<Event>| {
+            let uids = if let Some(view) = views.get(&event.tenant) {
+                view.matcher.matching(&event).into_iter().collect()
+            } else {
+                tracing::error!(%at, tenant = %event.tenant, "a record names a tenant that does not exist and is passed over");
+                Vec::new()
+            };
+            (event, uids)
+        };
+        let matched = events.into_iter().map(|(at, bytes, event)| MatchedRecord {
+            at,
+            bytes,
+            matched: event.map(|event| matching(at, event)),
+        });
+        let records = matched.collect();
+        FromLog::Records { records, views: views.into_values().collect() }
+    }
+
+    /// The event of a record; `None`, and an error in the log, when it is none.
+    fn decode(&self, record: &LogRecord) -> Option<Arc<Event>> {
+        match decode(&record.record, record.at, record.time, &self.config.api_version) {
+            Ok(event) => Some(Arc::new(event)),
+            Err(poison) => {
+                tracing::error!(at = %record.at, %poison, "a record of the log is no event and is passed over; it stays readable at this place");
+                None
+            }
+        }
+    }
+
+    /// The views of tenants, each at the given revision or newer. Those that do not exist are left out.
+    async fn views(
+        &self,
+        wanted: BTreeMap<TenantId, Revision>,
+    ) -> BTreeMap<TenantId, Arc<TenantView>> {
+        let mut wanted = wanted.into_iter();
+        let mut loading = FuturesUnordered::new();
+        let mut views = BTreeMap::new();
+        loop {
+            while loading.len() < TENANTS_AT_ONCE
+                && let Some((tenant, revision)) = wanted.next()
+            {
+                loading.push(self.view(tenant, revision));
+            }
+            let Some(view) = loading.next().await else { return views };
+            views.extend(view.map(|view| (view.tenant.clone(), view)));
+        }
     }
 
     /// A tenant's view; waits for the store as long as it must (intake waits for the store, never for a receiver).
-    async fn view(&self, tenant: &TenantId, revision: Revision) -> Option<Arc<TenantView>> {
+    async fn view(&self, tenant: TenantId, revision: Revision) -> Option<Arc<TenantView>> {
         let mut told = false;
         loop {
-            match self.tenants.at_least(tenant, revision).await {
+            match self.tenants.at_least(&tenant, revision).await {
                 Ok(view) => return view,
                 Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%tenant, %error, "cannot read a tenant's configuration: its events wait, and it is tried again until it can be read");
-                    }
-                    self.deps.clock.sleep(RETRY).await;
+                    let what = "a tenant's configuration";
+                    self.wait_after(&error, &mut told, what, &tenant).await;
+                }
+            }
+        }
+    }
+
+    /// Waits before something is read again, and says so once.
+    async fn wait_after(
+        &self,
+        error: &ports::Error,
+        told: &mut bool,
+        what: &str,
+        of: &(dyn std::fmt::Display + Sync),
+    ) {
+        if !std::mem::replace(told, true) {
+            let cause = cause(error);
+            if error.is_retryable() {
+                tracing::warn!(what, %of, %error, cause, "cannot read what the intake needs: events wait, and it is tried again until it can be read");
+            } else {
+                let (kind, remedy) = (error.kind(), remedy(error));
+                tracing::error!(what, %of, ?kind, %error, cause, remedy, "cannot read what the intake needs: events wait, and it is tried again every 30 s");
+            }
+        }
+        self.deps.clock.sleep(next_wait(error, RETRY)).await;
+    }
+
+    async fn ack(&self, consumer: &mut dyn Consumer, acks: Acks) {
+        for (shard, (epoch, upto)) in acks {
+            let acking = async { Ok(consumer.ack(shard, epoch, upto).await) };
+            let acked = within(&*self.deps.clock, acking).await;
+            match acked.unwrap_or_else(|error| Err(AckError::Port(error))) {
+                Ok(()) => {}
+                Err(AckError::Fenced) => {
+                    tracing::info!(shard = shard.0, "a shard has another owner now");
+                }
+                Err(AckError::Port(error)) => {
+                    tracing::warn!(shard = shard.0, %error, "cannot save the position of a shard; the next one is saved instead");
                 }
             }
         }
     }
 }
 
-async fn ack(consumer: &mut dyn Consumer, acks: Acks) {
-    for (shard, (epoch, upto)) in acks {
-        match consumer.ack(shard, epoch, upto).await {
-            Ok(()) => {}
-            Err(AckError::Fenced) => {
-                tracing::info!(shard = shard.0, "a shard has another owner now")
-            }
-            Err(AckError::Port(error)) => {
-                tracing::warn!(shard = shard.0, %error, "cannot save the position of a shard; the next one is saved instead");
-            }
-        }
+/// Whether what comes after this is prepared only once this has been handed over: a shard that comes back is read when its end here is known to the loop, and
+/// a log that cannot be read is not asked again at once.
+fn settles(item: &ports::Result<ConsumerItem>) -> bool {
+    match item {
+        Ok(ConsumerItem::Revoked { .. }) | Err(_) => true,
+        Ok(
+            ConsumerItem::Assigned { .. } | ConsumerItem::Records { .. } | ConsumerItem::Gap { .. },
+        ) => false,
     }
 }

@@ -1,123 +1,88 @@
 //! Makes the engine's writes durable, in their order, again and again until they are.
+//!
+//! Each shard has a line of its own, since nothing depends on the order between shards: a part of the store that is slow or away holds up the shards
+//! that need it, and no other.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod batch;
+mod group;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use delivery::{Write, WriteToken};
-use ports::{Clock, StoredEvent};
+use domain::Shard;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
+use self::batch::Batch;
 use crate::config::Deps;
 use crate::worker::Input;
 
-/// Writes that go to the store together.
+/// Writes of one shard that go to the store together.
 const BATCH_MAX: usize = 512;
-/// Between tries while the store is away.
-const RETRY_MIN: Duration = Duration::from_millis(20);
-const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Writes that wait for their shard's turn. More than the engine has open before it stops its intake (20 000), so that one shard that stands still
+/// does not keep the writes of the others out.
+const WAITING_MAX: usize = 32 * 1_024;
 
-/// Takes writes until the channel closes. The order of groups within a write, and of writes, is kept: a group of a batch is durable before the next
-/// group begins, and so a successor (row, dead letter) is durable before its attempt, and a body before what needs it.
+/// Takes writes until the channel closes and all are durable. The order of the writes of a shard is kept.
 pub(crate) async fn record(
     deps: Deps,
     mut writes: mpsc::Receiver<Box<Write>>,
     done: mpsc::Sender<Input>,
 ) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while writes.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let tokens = Batch::collect(&mut batch).store(&deps).await;
-        if done.send(Input::Written(tokens)).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// The rows of several writes, by group.
-#[derive(Default)]
-struct Batch {
-    tokens: Vec<WriteToken>,
-    lanes: Vec<domain::LaneRow>,
-    events: Vec<StoredEvent>,
-    rows: Vec<(domain::LaneKey, domain::BacklogRow)>,
-    dead_letters: Vec<domain::DeadLetter>,
-    facts: Vec<domain::Fact>,
-    resolved: Vec<(domain::EndpointUid, domain::DeadLetterId, domain::RunId)>,
-    commands: Vec<(domain::Shard, domain::CommandId)>,
-}
-
-impl Batch {
-    #[expect(clippy::vec_box, reason = "the channel moves pointers, not 200-byte values")]
-    fn collect(writes: &mut Vec<Box<Write>>) -> Self {
-        let mut batch = Self::default();
-        for write in writes.drain(..) {
-            batch.tokens.push(write.token);
-            batch.lanes.extend(write.lanes);
-            batch
-                .events
-                .extend(write.events.into_iter().map(|(at, event)| StoredEvent { at, event }));
-            batch.rows.extend(write.rows);
-            batch.dead_letters.extend(write.dead_letters);
-            batch.facts.extend(write.facts);
-            batch.resolved.extend(write.resolved);
-            batch.commands.extend(write.commands);
-        }
-        batch
-    }
-
-    async fn store(self, deps: &Deps) -> Vec<WriteToken> {
-        let clock = &deps.clock;
-        if !self.lanes.is_empty() {
-            until_done(clock, "lanes", || deps.lanes.save(&self.lanes)).await;
-        }
-        if !self.events.is_empty() {
-            until_done(clock, "events", || deps.events.put_events(&self.events)).await;
-        }
-        if !self.rows.is_empty() {
-            until_done(clock, "backlog rows", || deps.backlog.append(&self.rows)).await;
-        }
-        if !self.dead_letters.is_empty() {
-            until_done(clock, "dead letters", || deps.dead_letters.put(&self.dead_letters)).await;
-        }
-        if !self.facts.is_empty() {
-            until_done(clock, "attempts", || deps.events.record(&self.facts)).await;
-        }
-        for (endpoint, id, run) in &self.resolved {
-            until_done(clock, "a redriven dead letter", || {
-                deps.dead_letters.resolve(*endpoint, *id, *run)
-            })
-            .await;
-        }
-        for (shard, id) in &self.commands {
-            until_done(clock, "a command", || deps.inbox.done(*shard, std::slice::from_ref(id)))
-                .await;
-        }
-        self.tokens
-    }
-}
-
-/// Repeats a write until it is durable. Rows are immutable, so a repeat of one that had happened after all changes nothing.
-async fn until_done<F>(clock: &Arc<dyn Clock>, what: &str, mut write: impl FnMut() -> F)
-where
-    F: Future<Output = ports::Result<()>>,
-{
-    let mut wait = RETRY_MIN;
-    let mut failed = false;
-    loop {
-        match write().await {
-            Ok(()) => {
-                if failed {
-                    tracing::info!(what, "the store takes writes again");
+    let mut lines = Lines::default();
+    let mut fresh = Vec::with_capacity(BATCH_MAX);
+    let mut open = true;
+    while open || !lines.running.is_empty() {
+        tokio::select! {
+            taken = writes.recv_many(&mut fresh, BATCH_MAX), if open && lines.waiting < WAITING_MAX => {
+                open = taken > 0;
+                fresh.drain(..).for_each(|write| lines.add(write));
+            }
+            Some(stored) = lines.running.join_next(), if !lines.running.is_empty() => {
+                let Ok((line, tokens)) = stored else {
+                    tracing::error!("writing to the store panicked: a bug");
+                    return;
+                };
+                lines.busy.remove(&line);
+                if done.send(Input::Written(tokens)).await.is_err() {
+                    return;
                 }
-                return;
             }
-            Err(error) if !failed => {
-                failed = true;
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(what, %error, cause, "the store does not take a write: deliveries wait, and it is tried again until it does");
-            }
-            Err(_) => {}
         }
-        clock.sleep(wait).await;
-        wait = (wait * 2).min(RETRY_MAX);
+        lines.start(&deps);
+    }
+}
+
+/// Writes by shard; those without one are in a line of their own.
+#[derive(Default)]
+struct Lines {
+    queues: BTreeMap<Line, VecDeque<Box<Write>>>,
+    /// Writes in `queues`.
+    waiting: usize,
+    busy: BTreeSet<Line>,
+    running: JoinSet<(Line, Vec<WriteToken>)>,
+}
+
+type Line = Option<Shard>;
+
+impl Lines {
+    fn add(&mut self, write: Box<Write>) {
+        self.waiting += 1;
+        self.queues.entry(write.shard).or_default().push_back(write);
+    }
+
+    /// Starts a batch of every line that has writes and none under way.
+    fn start(&mut self, deps: &Deps) {
+        let Self { queues, waiting, busy, running } = self;
+        queues.retain(|line, queue| {
+            if busy.insert(*line) {
+                let writes = queue.drain(..queue.len().min(BATCH_MAX));
+                *waiting = waiting.saturating_sub(writes.len());
+                let batch = Batch::collect(writes);
+                let (line, deps) = (*line, deps.clone());
+                running.spawn(async move { (line, batch.store(&deps).await) });
+            }
+            !queue.is_empty()
+        });
     }
 }

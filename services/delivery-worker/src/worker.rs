@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::attempt::Attempts;
 use crate::config::{Config, Deps};
-use crate::looks::{Look, Looks};
+use crate::looks::{Look, LookOwner, LookQueue, Looks};
 use crate::reader::{Acks, FromLog, Reader};
 use crate::target::Target;
 use crate::tenants::{TenantView, Tenants, keep_fresh};
@@ -52,8 +52,6 @@ const WRITES_CHANNEL: usize = 1_024;
 const READER_CHANNEL: usize = 4;
 /// Inputs of tasks that wait for the loop.
 const INPUT_CHANNEL: usize = 64;
-/// Looks that run at once.
-const LOOKS_MAX: usize = 64;
 /// Commands that are remembered, so that a repeat does nothing.
 const COMMANDS_REMEMBERED: usize = 10_000;
 /// How long the tasks may take to end once nothing is left to do.
@@ -61,8 +59,14 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often positions are saved: what lies between is read again after a crash.
 const ACK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The assignment that a look belongs to, if to any: an answer that comes after the shard has changed hands is dropped.
-type LookOwner = Option<(Shard, Epoch)>;
+/// What the engine knows of a tenant. The view itself is the cache's, which is bounded.
+#[derive(Default)]
+struct Served {
+    revision: Revision,
+    endpoints: Vec<EndpointUid>,
+    /// Those whose secrets could not be opened.
+    sealed: BTreeSet<EndpointUid>,
+}
 
 /// A delivery worker.
 pub struct Worker {
@@ -70,12 +74,12 @@ pub struct Worker {
     deps: Deps,
     engine: Engine,
     attempts: Attempts,
-    looks: Looks,
+    tenants: Arc<Tenants>,
+    looks: LookQueue,
     targets: HashMap<EndpointUid, Arc<Target>>,
-    views: BTreeMap<TenantId, Arc<TenantView>>,
+    served: BTreeMap<TenantId, Served>,
+    tenant_of: HashMap<EndpointUid, TenantId>,
     attempts_running: JoinSet<(AttemptToken, AttemptReport)>,
-    looks_running: JoinSet<(LookOwner, Input)>,
-    looks_waiting: VecDeque<(LookOwner, Look)>,
     epochs: BTreeMap<Shard, Epoch>,
     writes_waiting: VecDeque<Box<Write>>,
     acks_waiting: Acks,
@@ -106,14 +110,18 @@ impl Worker {
                 rng: deps.rng.clone(),
                 user_agent: config.user_agent.clone(),
             },
-            looks: Looks { deps: deps.clone(), config: config.clone(), tenants },
+            looks: LookQueue::new(Looks {
+                deps: deps.clone(),
+                config: config.clone(),
+                tenants: tenants.clone(),
+            }),
+            tenants,
             config,
             deps,
             targets: HashMap::new(),
-            views: BTreeMap::new(),
+            served: BTreeMap::new(),
+            tenant_of: HashMap::new(),
             attempts_running: JoinSet::new(),
-            looks_running: JoinSet::new(),
-            looks_waiting: VecDeque::new(),
             epochs: BTreeMap::new(),
             writes_waiting: VecDeque::new(),
             acks_waiting: Acks::new(),
@@ -132,7 +140,7 @@ impl Worker {
         let (input_tx, inputs) = mpsc::channel(INPUT_CHANNEL);
         let (writes, writes_rx) = mpsc::channel(WRITES_CHANNEL);
         let (acks, acks_rx) = mpsc::channel(1);
-        let tenants = self.looks.tenants.clone();
+        let tenants = self.tenants.clone();
         let config = Config::clone(&self.config);
         let mut tasks: JoinSet<&'static str> = JoinSet::new();
         let reader =
@@ -212,11 +220,9 @@ impl Worker {
                 }
             }
             Some(input) = inputs.recv() => self.take_input(input),
-            Some(ended) = self.looks_running.join_next(), if !self.looks_running.is_empty() => {
-                match ended {
-                    Ok((owner, input)) if self.still_owns(owner) => self.take_input(input),
-                    Ok(_) => {}
-                    Err(error) => tracing::error!(%error, "a look into the store ended badly: a bug"),
+            (owner, input) = self.looks.next() => {
+                if self.still_owns(owner) {
+                    self.take_input(input);
                 }
             }
             () = timer => self.take_time(),
@@ -249,29 +255,20 @@ impl Worker {
                 break;
             }
         }
-        while self.looks_running.len() < LOOKS_MAX
-            && let Some((owner, look)) = self.looks_waiting.pop_front()
-        {
-            let looking = self.looks.clone().look(look);
-            self.looks_running.spawn(async move { (owner, looking.await) });
-        }
+        self.looks.start();
         if self.acks_due.is_some_and(|due| due <= self.deps.clock.now()) {
             self.send_acks(&channels.acks);
         }
     }
 
     fn carry_out_one(&mut self, effect: Effect) {
-        let views = &self.views;
-        let tenant_of = |uid: EndpointUid| {
-            views.values().find(|view| view.endpoints.contains_key(&uid)).map(|v| v.tenant.clone())
-        };
-        match Look::from_effect(effect, tenant_of) {
+        match Look::from_effect(effect, |uid| self.tenant_of.get(&uid).cloned()) {
             Ok(look) => {
-                let epochs = &self.epochs;
-                let owner = |look: &Look| {
-                    look.shard().and_then(|shard| epochs.get(&shard).map(|epoch| (shard, *epoch)))
-                };
-                self.looks_waiting.extend(look.map(|look| (owner(&look), look)));
+                if let Some(look) = look {
+                    let shard = look.shard();
+                    let owner = shard.and_then(|shard| Some((shard, *self.epochs.get(&shard)?)));
+                    self.looks.push(owner, look);
+                }
             }
             Err(Effect::Attempt(start)) => {
                 let token = start.token;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use domain::{Revision, TenantId};
 use ports::{Applied, Hint, Tenant, TenantConfig};
@@ -11,6 +12,8 @@ use super::{App, Deps, EndpointName, Error};
 
 /// Tenants whose reads are tracked at once, and whose configuration is kept.
 const TENANTS_MAX: usize = 1_024;
+/// Between tries while the store is away at the start.
+const START_RETRY: Duration = Duration::from_millis(500);
 
 /// Reads revisions; calls at the same time share a read.
 ///
@@ -130,17 +133,34 @@ pub(crate) fn find_endpoint<'c>(
         .ok_or_else(|| Error::NotFound(name.to_string()))
 }
 
-/// Makes the tenant of one-company installs, unless it is there (surface §3).
+/// Makes the tenant of one-company installs, unless it is there (surface §3). Waits for a store that is away, and says so once. Cancel safe.
 ///
 /// # Errors
-/// When the store cannot be read or written.
+/// When the store refuses in a way that does not pass by itself.
 pub async fn ensure_default_tenant(deps: &Deps) -> Result<(), ports::Error> {
     let tenant = Tenant {
         id: TenantId::default_tenant(),
         display_name: String::new(),
         create_time: deps.clock.now(),
     };
-    match deps.config.create_tenant(&tenant).await? {
+    let mut waits = false;
+    let applied = loop {
+        match deps.config.create_tenant(&tenant).await {
+            Ok(applied) => break applied,
+            Err(error) if error.is_retryable() => {
+                if !std::mem::replace(&mut waits, true) {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, cause, "the start waits for the store: it is tried again until it answers");
+                }
+                deps.clock.sleep(START_RETRY).await;
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    if waits {
+        tracing::info!("the store answers; the start goes on");
+    }
+    match applied {
         Applied::Done(_) | Applied::Exists => Ok(()),
         Applied::Conflict | Applied::NotFound => Err(ports::Error::new(
             ports::ErrorKind::Bug,

@@ -5,4 +5,5 @@ mod endpoints;
 mod lists;
 mod publishing;
 mod secrets;
+mod start;
 mod world;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use delivery::{AttemptReport, AttemptToken};
-use domain::{CommandKind, EndpointUid, Revision};
+use domain::{CommandKind, Revision};
 use tokio::task::JoinError;
 
-use super::{Input, Worker};
+use super::{Input, Served, Worker};
 use crate::reader::FromLog;
 use crate::tenants::TenantView;
 
@@ -39,6 +39,7 @@ impl Worker {
                 tracing::info!(shard = shard.0, "gave a shard up");
                 self.epochs.remove(&shard);
                 self.engine.revoke(shard);
+                self.looks.forget(shard);
                 self.acks_waiting.remove(&shard);
                 self.owned.send_modify(|owned| {
                     owned.remove(&shard);
@@ -91,36 +92,39 @@ impl Worker {
         }
     }
 
-    /// Configures the engine by a tenant's view, unless it has seen this one or a newer one.
+    /// Configures the engine by a tenant's view, unless it has seen this one or a newer one. Secrets that can be opened after all change no revision.
     pub(super) fn apply_view(&mut self, view: &Arc<TenantView>) {
-        if self.revision_of(view) < view.revision {
+        let is_opened = self.served.get(&view.tenant).is_some_and(|known| {
+            known.revision == view.revision
+                && known.sealed.len() > view.sealed.len()
+                && known.sealed.is_superset(&view.sealed)
+        });
+        if is_opened || self.revision_of(view) < view.revision {
             self.replace_view(view);
         }
     }
 
     /// The revision that the engine is configured by.
     fn revision_of(&self, view: &TenantView) -> Revision {
-        self.views.get(&view.tenant).map(|known| known.revision).unwrap_or_default()
+        self.served.get(&view.tenant).map(|known| known.revision).unwrap_or_default()
     }
 
     fn replace_view(&mut self, view: &Arc<TenantView>) {
         let now = self.deps.clock.now();
-        let known = self.views.get(&view.tenant);
-        let gone: Vec<EndpointUid> = known
-            .map(|known| known.endpoints.keys().copied().collect::<Vec<_>>())
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|uid| !view.endpoints.contains_key(uid))
-            .collect();
-        for uid in gone {
+        let known = self.served.remove(&view.tenant).unwrap_or_default();
+        for uid in known.endpoints.into_iter().filter(|uid| !view.endpoints.contains_key(uid)) {
             self.targets.remove(&uid);
+            self.tenant_of.remove(&uid);
             self.engine.remove(uid);
         }
         for (uid, (spec, target)) in &view.endpoints {
             self.targets.insert(*uid, target.clone());
+            self.tenant_of.insert(*uid, view.tenant.clone());
             self.engine.configure(spec.clone(), now);
         }
-        self.views.insert(view.tenant.clone(), view.clone());
+        let endpoints = view.endpoints.keys().copied().collect();
+        let (revision, sealed) = (view.revision, view.sealed.clone());
+        self.served.insert(view.tenant.clone(), Served { revision, endpoints, sealed });
     }
 }
 

@@ -51,7 +51,7 @@ async fn other_hints_do_not_keep_a_lost_one_from_healing() {
 }
 
 /// Puts a test event into the store, as the API does.
-async fn test_event(world: &World) -> CommandKind {
+pub(crate) async fn test_event(world: &World) -> CommandKind {
     let event = world.event("evt_test");
     let at = LogPosition::off_log(Position(7));
     let at = EventRef { tenant: tenant(), id: event.id.clone(), at };

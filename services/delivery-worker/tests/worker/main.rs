@@ -3,6 +3,11 @@
 mod config;
 mod deliveries;
 mod faults;
+mod gap;
+mod heard;
+mod hooked;
+mod lost_keys;
 mod restart;
 mod schedule;
+mod slow_store;
 mod world;

@@ -17,8 +17,11 @@ use ports::{
 use postrider_delivery_worker::{Config, Deps, Worker, WorkerError};
 use runtime::Shutdown;
 use signing::Secret;
-use testkit::{MemoryFeed, MemoryLog, MemoryStore, PlainKeys, ScriptedSender, SeededRng, SimClock};
+use testkit::{MemoryFeed, MemoryLog, MemoryStore, ScriptedSender, SeededRng, SimClock};
 use tokio::task::JoinSet;
+
+use crate::hooked::Hooked;
+use crate::lost_keys::LosableKeys;
 
 pub(crate) const SHARDS: u16 = 2;
 /// More than any chain of tasks between an input and its last effect is long.
@@ -28,12 +31,14 @@ pub(crate) struct World {
     pub(crate) clock: SimClock,
     pub(crate) log: MemoryLog,
     pub(crate) store: MemoryStore,
+    /// The store as the worker sees it.
+    pub(crate) hooked: Hooked,
     pub(crate) feed: Arc<MemoryFeed>,
     pub(crate) sender: Arc<ScriptedSender>,
     pub(crate) config: Config,
     pub(crate) shutdown: Shutdown,
     pub(crate) workers: JoinSet<Result<(), WorkerError>>,
-    keys: Arc<PlainKeys>,
+    pub(crate) keys: Arc<LosableKeys>,
     rng: Arc<SeededRng>,
     commands: u128,
 }
@@ -68,13 +73,14 @@ impl World {
         store.create_tenant(&tenant).await.expect("a tenant");
         Self {
             log: MemoryLog::new(SHARDS, shared.clone()),
+            hooked: Hooked::new(store.clone()),
             store,
             feed: Arc::new(MemoryFeed::new()),
             sender: Arc::new(ScriptedSender::new(shared)),
             config: Config::default(),
             shutdown: Shutdown::new(),
             workers: JoinSet::new(),
-            keys: Arc::new(PlainKeys::new()),
+            keys: Arc::default(),
             rng: Arc::new(SeededRng::new(1)),
             commands: 0,
             clock,
@@ -83,7 +89,7 @@ impl World {
 
     pub(crate) fn deps(&self) -> Deps {
         let store = Arc::new(self.store.clone());
-        Deps {
+        let mut deps = Deps {
             log: Arc::new(self.log.clone()),
             events: store.clone(),
             backlog: store.clone(),
@@ -96,7 +102,9 @@ impl World {
             sender: self.sender.clone(),
             clock: Arc::new(self.clock.clone()),
             rng: self.rng.clone(),
-        }
+        };
+        self.hooked.put_into(&mut deps);
+        deps
     }
 
     /// Starts a worker, and waits until it has taken its shards.

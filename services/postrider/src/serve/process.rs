@@ -126,7 +126,14 @@ async fn control_plane(
 pub(crate) async fn run(settings: Settings, terminal: &Terminal) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let shutdown = Shutdown::new();
-    let process = Process::start(&settings, shutdown.clone()).await?;
+    // The start may wait for the store: a signal ends that at once, since nothing is on its way yet.
+    let process = tokio::select! {
+        started = Process::start(&settings, shutdown.clone()) => started?,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before it had started");
+            return Ok(());
+        }
+    };
     for note in &process.notes {
         terminal.note(terminal.err(Tone::Faint, note));
     }

@@ -1,0 +1,67 @@
+//! The rows of several writes of one shard, by group.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use delivery::{Write, WriteToken};
+use domain::{BacklogRow, CommandId, DeadLetter, EventRef, Fact, LaneKey, LaneRow, Shard};
+use ports::StoredEvent;
+
+use super::group::{Done, Resolved, store_all};
+use crate::config::Deps;
+
+#[derive(Default)]
+pub(super) struct Batch {
+    tokens: Vec<WriteToken>,
+    /// The newest row of each lane: one call holds a row once.
+    lanes: BTreeMap<LaneKey, LaneRow>,
+    /// Each body once, whatever many lanes need it.
+    events: Vec<StoredEvent>,
+    rows: Vec<(LaneKey, BacklogRow)>,
+    dead_letters: Vec<DeadLetter>,
+    facts: Vec<Fact>,
+    resolved: Vec<Resolved>,
+    commands: BTreeMap<Shard, Vec<CommandId>>,
+}
+
+impl Batch {
+    pub(super) fn collect(writes: impl Iterator<Item = Box<Write>>) -> Self {
+        let mut batch = Self::default();
+        let mut bodies: BTreeSet<EventRef> = BTreeSet::new();
+        for write in writes {
+            batch.tokens.push(write.token);
+            for lane in write.lanes {
+                batch.add_lane(lane);
+            }
+            let fresh = write.events.into_iter().filter(|(at, _)| bodies.insert(at.clone()));
+            batch.events.extend(fresh.map(|(at, event)| StoredEvent { at, event }));
+            batch.rows.extend(write.rows);
+            batch.dead_letters.extend(write.dead_letters);
+            batch.facts.extend(write.facts);
+            batch.resolved.extend(write.resolved.into_iter().map(Resolved::from));
+            for (shard, id) in write.commands {
+                batch.commands.entry(shard).or_default().push(id);
+            }
+        }
+        batch
+    }
+
+    /// The last one wins, as in the store: unless its owner is an older one.
+    fn add_lane(&mut self, lane: LaneRow) {
+        let newest = self.lanes.entry(lane.key).or_insert_with(|| lane.clone());
+        if newest.epoch <= lane.epoch {
+            *newest = lane;
+        }
+    }
+
+    /// Makes everything durable: what others need first, then successors (backlog rows, dead letters), then attempts, then what ends by them. A step begins
+    /// when the one before is durable.
+    pub(super) async fn store(self, deps: &Deps) -> Vec<WriteToken> {
+        let lanes: Vec<LaneRow> = self.lanes.into_values().collect();
+        tokio::join!(store_all(deps, lanes), store_all(deps, self.events));
+        tokio::join!(store_all(deps, self.rows), store_all(deps, self.dead_letters));
+        store_all(deps, self.facts).await;
+        let done = self.commands.into_iter().map(|(shard, ids)| Done { shard, ids }).collect();
+        tokio::join!(store_all(deps, self.resolved), store_all(deps, done));
+        self.tokens
+    }
+}
