@@ -28,6 +28,6 @@ mod store;
 pub use connect::Scylla;
 pub use cql::Traffic;
 pub use error::OpenError;
-pub use schema::{Migrated, SCHEMA_VERSION, drop_keyspace, migrate};
+pub use schema::{Migrated, SCHEMA_VERSION, empty_keyspace, migrate};
 pub use settings::{Consistency, Settings};
 pub use store::Store;

@@ -3,7 +3,7 @@
 use std::env;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
@@ -13,22 +13,33 @@ const STORE: &str = "POSTRIDER_E2E_STORE";
 /// The node that the test runner started: `host:port`.
 const NODE: &str = "POSTRIDER_TEST_CQL";
 
-/// A keyspace; dropped with its value, so that a whole run fits one small node.
+/// Keyspaces that no scenario uses any more. A scenario empties the one that it takes: making and dropping tables costs a node far more.
+static FREE: Mutex<Vec<store_scylla::Settings>> = Mutex::new(Vec::new());
+
+/// A keyspace; free for another scenario once its value is dropped.
 pub(crate) struct Keyspace {
     settings: store_scylla::Settings,
+    is_shared: bool,
 }
 
 impl Keyspace {
     /// The keyspace of a new scenario; none where scenarios run on the embedded store.
     ///
     /// # Errors
-    /// When the runner asks for a cluster and names no node.
-    pub(crate) fn of_scenario() -> Result<Option<Self>> {
+    /// When the runner asks for a cluster and names no node, or the node does not answer.
+    pub(crate) async fn of_scenario() -> Result<Option<Self>> {
         if env::var(STORE).is_ok_and(|store| store == "scylla") {
             let node = env::var(NODE).with_context(|| {
                 format!("{STORE}=scylla needs {NODE}=host:port (make test starts a node)")
             })?;
-            return Ok(Some(Self::on(node)));
+            let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            if let Some(settings) = free {
+                store_scylla::empty_keyspace(&settings).await.context("emptying a keyspace")?;
+                return Ok(Some(Self { settings, is_shared: true }));
+            }
+            let mut new = Self::on(node);
+            new.is_shared = true;
+            return Ok(Some(new));
         }
         Ok(None)
     }
@@ -38,7 +49,8 @@ impl Keyspace {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e_{}_{number}", std::process::id());
-        Self { settings: store_scylla::Settings::new(vec![node], name) }
+        let settings = store_scylla::Settings::new(vec![node], name);
+        Self { settings, is_shared: false }
     }
 
     /// The configuration of a process that uses it.
@@ -64,18 +76,10 @@ impl Keyspace {
 }
 
 impl Drop for Keyspace {
-    #[expect(clippy::print_stderr, reason = "what stays behind is said")]
     fn drop(&mut self) {
-        let settings = self.settings.clone();
-        // On a thread of its own: the scenario's runtime may be ending.
-        let dropping = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            anyhow::Ok(runtime.block_on(store_scylla::drop_keyspace(&settings))?)
-        });
-        match dropping.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => eprintln!("a scenario's keyspace stays: {error:#}"),
-            Err(_) => eprintln!("a scenario's keyspace stays"),
+        if self.is_shared {
+            let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+            free.push(self.settings.clone());
         }
     }
 }

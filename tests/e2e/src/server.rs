@@ -84,7 +84,7 @@ impl Options {
     pub async fn start(mut self) -> Result<Server> {
         let data_dir = Arc::new(TempDir::new().context("a directory for the data")?);
         if self.script.is_none() && self.keyspace.is_none() {
-            self.keyspace = Keyspace::of_scenario()?.map(Arc::new);
+            self.keyspace = Keyspace::of_scenario().await?.map(Arc::new);
         }
         if let Some(keyspace) = &self.keyspace {
             keyspace.migrate(command(binary::postrider()?), data_dir.path()).await?;

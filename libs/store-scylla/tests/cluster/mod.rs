@@ -5,10 +5,10 @@
     reason = "tests read the runner's environment and say what they leave out"
 )]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use ports::Clock;
-use postrider_store_scylla::{Scylla, Settings, drop_keyspace, migrate};
+use ports::{Clock, Rng as _};
+use postrider_store_scylla::{Scylla, Settings, empty_keyspace, migrate};
 use runtime::{SystemClock, SystemRng};
 
 /// The node that the runner names; none: the test is left out, unless the runner insists.
@@ -27,18 +27,23 @@ pub(crate) fn node() -> Option<String> {
     node
 }
 
-/// A keyspace of its own, dropped with its value.
+/// Keyspaces that no test uses any more.
+static FREE: Mutex<Vec<Settings>> = Mutex::new(Vec::new());
+
+/// A keyspace of its own, empty; free for another test once its value is dropped.
 pub(crate) struct Keyspace {
     pub(crate) settings: Settings,
 }
 
 impl Keyspace {
-    /// Makes a keyspace with its tables.
+    /// Takes a keyspace that is free, or makes one with its tables.
     pub(crate) async fn make(node: &str) -> Self {
-        let name = format!("it_{}", uuid::Uuid::new_v4().simple());
-        let mut settings = Settings::new(vec![node.to_owned()], name);
-        settings.replication_factor = 1;
-        settings.allow_few_replicas = true;
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(settings) = free {
+            empty_keyspace(&settings).await.expect("empty");
+            return Self { settings };
+        }
+        let settings = new_settings(node);
         migrate(&settings, &SystemClock::new(), &SystemRng::new()).await.expect("migrate");
         Self { settings }
     }
@@ -50,17 +55,15 @@ impl Keyspace {
 
 impl Drop for Keyspace {
     fn drop(&mut self) {
-        let settings = self.settings.clone();
-        // On a thread of its own: the test's runtime may be ending.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(drop_keyspace(&settings))
-        });
-        if let Err(error) = dropping.join().expect("no panic") {
-            eprintln!("a test's keyspace stays: {error}");
-        }
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(self.settings.clone());
     }
+}
+
+/// Settings of a keyspace that does not exist yet.
+pub(crate) fn new_settings(node: &str) -> Settings {
+    let name = format!("it_{}", uuid::Uuid::from_u128(SystemRng::new().next_u128()).simple());
+    let mut settings = Settings::new(vec![node.to_owned()], name);
+    settings.replication_factor = 1;
+    settings.allow_few_replicas = true;
+    settings
 }
