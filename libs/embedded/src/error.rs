@@ -57,6 +57,19 @@ pub enum OpenError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The process did not end cleanly, and the WAL that it left is gone or damaged.
+    #[error(
+        "{wal} cannot be used: {reason}, and it held acknowledged writes; restore the data directory from a backup, or remove {remove} to go on without those writes",
+        wal = wal.display()
+    )]
+    WalLost {
+        /// The WAL.
+        wal: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// Whoever removes these accepts the loss.
+        remove: String,
+    },
     /// A file was written by a newer version.
     #[error(
         "{file} has format {found}, this postrider knows formats up to {known}: run the newer version again, or restore a backup made by this one",
@@ -69,6 +82,12 @@ pub enum OpenError {
         found: i64,
         /// The newest format that this version knows.
         known: i64,
+    },
+    /// Not even the first few pages can be written.
+    #[error("{file} cannot be opened: no space is left on its disk; free some, and start again", file = file.display())]
+    Full {
+        /// The file.
+        file: PathBuf,
     },
     /// The configuration asks for fewer shards than there are.
     #[error("data directory {dir} has {found} shards, {asked} were asked for: shards can be added, never removed", dir = dir.display())]
@@ -95,6 +114,9 @@ pub enum OpenError {
 impl OpenError {
     /// A fault of SQLite while a file was opened.
     pub(crate) fn from_fault(file: &std::path::Path, fault: &Fault) -> Self {
+        if fault.is_full() {
+            return Self::Full { file: file.to_owned() };
+        }
         Self::Damaged { file: file.to_owned(), reason: fault.to_string() }
     }
 }

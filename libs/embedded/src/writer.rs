@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Fault, HealthCell, closed};
+use crate::open_mark::SetError;
 use crate::{Health, OpenError};
 
 /// Calls that may wait for the writer; more callers wait for a place.
@@ -27,6 +28,8 @@ pub(crate) trait State: Send + 'static {
     fn committed(&mut self) {}
     /// The transaction is taken back, or its end is not known.
     fn rolled_back(&mut self) {}
+    /// Ends cleanly: everything is in the file, and the next start need not ask for the WAL.
+    fn close(&mut self) -> Result<(), SetError>;
 }
 
 /// How much a call adds to its transaction.
@@ -193,9 +196,9 @@ impl<S: State> Worker<S> {
                 }
                 Job::Stop(stopped) => {
                     if self.health.get() == Health::Ok
-                        && let Err(fault) = crate::file::checkpoint(self.state.conn())
+                        && let Err(error) = self.state.close()
                     {
-                        tracing::warn!(file = self.file, %fault, "the last checkpoint failed; the WAL stays");
+                        tracing::warn!(file = self.file, %error, "not closed cleanly; the next start reads the WAL");
                     }
                     return Some(stopped);
                 }
