@@ -97,7 +97,8 @@ pub struct Maintained {
 }
 
 impl Embedded {
-    /// Opens a data directory, or makes it. Takes a few milliseconds; recovers by itself from a kill at any point.
+    /// Opens a data directory, or makes it; recovers by itself from a kill at any point. Takes a few milliseconds, and some hundred for files that
+    /// are near 64 MiB: up to there they are checked whole, above it what a start needs.
     ///
     /// # Errors
     /// [`OpenError`] says in one line what is wrong and what to do. An existing directory never starts empty in silence.
@@ -120,7 +121,8 @@ impl Embedded {
         ensure_shards(dir, &of_log.conn, options.shards)?;
         let (state, commits) = LogState::load(of_log.conn, of_log.mark)
             .map_err(|fault| OpenError::from_fault(&log::KIND.path(dir), &fault))?;
-        let readers = |kind: &'static Kind| Readers::start(dir, kind, options.readers, &lock);
+        let readers =
+            |kind: &'static Kind| Readers::start(dir, kind, options.readers, &health, &lock);
         let log = Log::new(
             Writer::start(log::KIND.name, state, health.clone(), Arc::clone(&lock))?,
             readers(&log::KIND)?,

@@ -32,6 +32,7 @@ pub(crate) const KIND: Kind = Kind {
     format: 1,
     page_size: 8_192,
     schema: include_str!("store/schema.sql"),
+    vital: &["tenants", "endpoints", "subscriptions", "lanes"],
 };
 
 /// Every store port on one SQLite file.

@@ -189,13 +189,14 @@ impl<S: State> Worker<S> {
                 Job::Write(cost, call) => self.transaction(cost, call, &mut queue),
                 Job::Alone(mut call) => {
                     let outcome = self.checked().and_then(|()| {
-                        call.apply(&mut self.state).map_err(|fault| fault.into_port(self.file))
+                        call.apply(&mut self.state)
+                            .map_err(|fault| self.health.tell(self.file, fault))
                     });
                     call.answer(outcome);
                     None
                 }
                 Job::Stop(stopped) => {
-                    if self.health.get() == Health::Ok
+                    if self.checked().is_ok()
                         && let Err(error) = self.state.close()
                     {
                         tracing::warn!(file = self.file, %error, "not closed cleanly; the next start reads the WAL");
@@ -213,12 +214,10 @@ impl<S: State> Worker<S> {
     /// After a COMMIT that failed nothing is written any more: what is on disk is not known.
     fn checked(&self) -> Result<(), Error> {
         match self.health.get() {
-            Health::Ok => Ok(()),
+            Health::Ok | Health::Damaged { .. } => Ok(()),
             Health::Failed { file, reason } => Err(Error::new(
                 ErrorKind::Unavailable,
-                format!(
-                    "{file} failed earlier ({reason}): restart postrider once the disk is well"
-                ),
+                format!("{file} failed earlier and takes no writes: {reason}"),
             )),
         }
     }
@@ -235,7 +234,7 @@ impl<S: State> Worker<S> {
             return None;
         }
         if let Err(fault) = self.sql("BEGIN IMMEDIATE") {
-            first.answer(Err(fault.into_port(self.file)));
+            first.answer(Err(self.health.tell(self.file, fault)));
             return None;
         }
         let mut done: Vec<Box<dyn Call<S>>> = Vec::new();
@@ -279,6 +278,8 @@ impl<S: State> Worker<S> {
         self.state.rolled_back();
         // A full disk heals; after any other failure the pages that were not written may be gone from the system's cache, and nobody would notice.
         if !(fault.is_full() && rolled_back) {
+            let reason =
+                format!("COMMIT failed ({reason}): restart postrider once the disk is well");
             self.health.fail(self.file, &reason);
         }
         for call in done {
@@ -304,7 +305,7 @@ impl<S: State> Worker<S> {
         let mut full = false;
         if let Some((call, fault)) = failed {
             full = fault.is_full();
-            call.answer(Err(fault.into_port(self.file)));
+            call.answer(Err(self.health.tell(self.file, fault)));
         }
         for call in done {
             let error = if full {

@@ -154,6 +154,7 @@ async fn watch_health(
         }
         let now = match embedded.health() {
             Health::Ok => Readiness::ready(),
+            Health::Damaged { file, reason } => Readiness::not_ready(format!("{file}: {reason}")),
             Health::Failed { file, reason } => {
                 Readiness::not_ready(format!("{file} takes no writes any more: {reason}"))
             }
