@@ -19,3 +19,4 @@ mod restart;
 mod rotation;
 mod signing;
 mod support;
+mod waiting;

@@ -1059,7 +1059,7 @@ pub struct ListDeliveriesRequest {
 /// A page of deliveries.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListDeliveriesResponse {
-    /// The deliveries, newest first.
+    /// The deliveries, in the order that `ListDeliveries` describes; of one event by the ids of the endpoints.
     #[prost(message, repeated, tag = "1")]
     pub deliveries: ::prost::alloc::vec::Vec<Delivery>,
     /// Gets the next page; empty on the last one.
@@ -1225,8 +1225,10 @@ pub mod delivery_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Lists deliveries, newest first: of one endpoint, or of one event across endpoints
-        /// (`tenants/{tenant}/endpoints/-` with `event`).
+        /// Lists deliveries of one endpoint, or of one event across endpoints (`tenants/{tenant}/endpoints/-` with `event`).
+        /// Of one endpoint: first what waits and had no attempt yet, in the order in which it is due; then what had attempts,
+        /// by the newest attempt, newest first. What ended without any attempt (cancelled, or expired: a dead letter) is not in
+        /// the list of its endpoint; GetDelivery and the list of its event have it. A page may hold fewer than `page_size`.
         pub async fn list_deliveries(
             &mut self,
             request: impl tonic::IntoRequest<super::ListDeliveriesRequest>,
@@ -1331,8 +1333,10 @@ pub mod delivery_service_server {
             tonic::Response<super::GetDeliveryResponse>,
             tonic::Status,
         >;
-        /// Lists deliveries, newest first: of one endpoint, or of one event across endpoints
-        /// (`tenants/{tenant}/endpoints/-` with `event`).
+        /// Lists deliveries of one endpoint, or of one event across endpoints (`tenants/{tenant}/endpoints/-` with `event`).
+        /// Of one endpoint: first what waits and had no attempt yet, in the order in which it is due; then what had attempts,
+        /// by the newest attempt, newest first. What ended without any attempt (cancelled, or expired: a dead letter) is not in
+        /// the list of its endpoint; GetDelivery and the list of its event have it. A page may hold fewer than `page_size`.
         async fn list_deliveries(
             &self,
             request: tonic::Request<super::ListDeliveriesRequest>,

@@ -67,6 +67,7 @@ impl Engine {
             idempotency: store.clone(),
             events: store.clone(),
             lanes: store.clone(),
+            backlog: store.clone(),
             inbox: store.clone(),
             dead_letters: store,
             feed: self.embedded.feed(),

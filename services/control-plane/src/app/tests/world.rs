@@ -38,6 +38,7 @@ impl World {
             idempotency: store.clone(),
             events: store.clone(),
             lanes: store.clone(),
+            backlog: store.clone(),
             inbox: store.clone(),
             dead_letters: store.clone(),
             feed: Arc::new(MemoryFeed::new()),
