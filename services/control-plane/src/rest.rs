@@ -40,6 +40,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 
 use binding::Body as BodyRule;
+pub use encode::to_json;
 pub use failure::Failure;
 pub use route::BuildError;
 use route::{Lookup, Route, Table};

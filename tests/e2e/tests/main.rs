@@ -8,6 +8,7 @@
 mod answers;
 mod breaker;
 mod cli;
+mod cli_reads;
 mod clients;
 mod grpc;
 mod inputs;
