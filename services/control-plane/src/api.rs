@@ -14,7 +14,7 @@ mod policy;
 mod publish;
 mod request;
 mod secret;
-mod status;
+pub(crate) mod status;
 mod subscription;
 mod subscription_service;
 mod time;

@@ -176,10 +176,12 @@ fn deliver_at(
 
 /// The answer: one result per event, in order.
 pub(crate) fn to_wire(results: Vec<Published>) -> v1::PublishEventsResponse {
-    let results = results.into_iter().map(|result| v1::PublishResult {
+    let results = results.into_iter().enumerate().map(|(index, result)| v1::PublishResult {
         id: result.id.to_string(),
         duplicate: result.duplicate,
-        error: result.failure.map(status::of_failure),
+        error: result
+            .failure
+            .map(|failure| status::of_failure(failure, &format!("events[{index}]"))),
     });
     v1::PublishEventsResponse { results: results.collect() }
 }

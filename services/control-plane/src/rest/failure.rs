@@ -14,6 +14,7 @@ use wire::status::Details;
 use super::encode::MessageJson;
 use super::json_response;
 use super::path::Violation;
+use crate::api::status;
 
 /// An error on its way to a REST caller.
 #[derive(Debug)]
@@ -96,8 +97,7 @@ impl Failure {
 
     /// A bug of ours. The text is fixed; what happened goes to the log.
     pub(super) fn internal(error: impl fmt::Display) -> Self {
-        tracing::error!(error = %error, "an answer could not be turned into JSON");
-        Self::of_status(&Status::internal("internal error"))
+        Self::of_status(&status::bug(&error))
     }
 
     /// The answer.
