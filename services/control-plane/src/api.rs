@@ -17,7 +17,7 @@ mod secret;
 pub(crate) mod status;
 mod subscription;
 mod subscription_service;
-mod time;
+pub(crate) mod time;
 
 use std::sync::Arc;
 

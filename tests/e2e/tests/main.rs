@@ -10,6 +10,7 @@ mod breaker;
 mod cli;
 mod cli_reads;
 mod clients;
+mod cloudevents;
 mod grpc;
 mod inputs;
 mod isolation;

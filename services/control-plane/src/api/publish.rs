@@ -79,6 +79,7 @@ fn draft(
     check_ordering_key(faults, &at("ordering_key"), &event.ordering_key);
     let channels = subscription::channels(faults, &at("channels"), &event.channels);
     let deliver_at = deliver_at(faults, &at("deliver_time"), event.deliver_time, bounds.now);
+    let created_at = faults.take(time::from_wire(&at("create_time"), event.create_time));
     Some(PublishDraft {
         id: id.flatten(),
         event_type: event_type?,
@@ -89,6 +90,7 @@ fn draft(
         ordering_key: given(&event.ordering_key).map(Arc::from),
         channels,
         deliver_at,
+        created_at: created_at.flatten(),
     })
 }
 

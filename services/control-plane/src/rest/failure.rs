@@ -76,8 +76,9 @@ impl Failure {
         failure
     }
 
-    pub(super) fn unsupported_media_type(given: &str) -> Self {
-        let message = format!("content-type {given:?} is not supported; send application/json");
+    pub(super) fn unsupported_media_type(given: &str, also: &str) -> Self {
+        let message =
+            format!("content-type {given:?} is not supported; send application/json{also}");
         let status =
             Details::reason("UNSUPPORTED_MEDIA_TYPE").status(Code::InvalidArgument, message);
         Self { http: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..Self::of_status(&status) }

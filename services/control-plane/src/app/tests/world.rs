@@ -146,6 +146,7 @@ pub(super) fn draft(data: &'static str) -> PublishDraft {
         ordering_key: None,
         channels: Vec::new(),
         deliver_at: None,
+        created_at: None,
     }
 }
 
