@@ -19,8 +19,13 @@ use crate::terminal::Environment;
 pub(crate) use keys::{KEYS, Raw};
 
 /// Variables of our prefix that are no keys: the client's, and the one that a flag reads.
-const OWN_VARIABLES: &[&str] =
-    &["POSTRIDER_SERVER", "POSTRIDER_API_KEY", "POSTRIDER_TENANT", "POSTRIDER_LOG"];
+const OWN_VARIABLES: &[&str] = &[
+    "POSTRIDER_SERVER",
+    "POSTRIDER_API_KEY",
+    "POSTRIDER_TENANT",
+    "POSTRIDER_CA_FILE",
+    "POSTRIDER_LOG",
+];
 
 /// How a process is meant to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
