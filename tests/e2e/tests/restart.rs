@@ -219,7 +219,7 @@ async fn a_file_that_is_damaged_in_the_middle_is_named_before_ready() -> Result<
             bytes.iter_mut().skip(16_384).for_each(|byte| *byte = 0xee);
             Ok(fs::write(path, bytes)?)
         };
-        assert_refused_after(damage, &[file, "damaged", "backup"]).await?;
+        assert_refused_after(damage, &[file, "cannot be used", "backup"]).await?;
     }
     Ok(())
 }
