@@ -60,12 +60,8 @@ fn readme_receiver() -> Result<String> {
 
 #[tokio::test]
 async fn the_receiver_of_the_readme_refuses_stale_and_future_timestamps() -> Result<()> {
-    let Some(python) = clients::python() else {
-        report(
-            "left out: the README's receiver (POSTRIDER_PY_VENV is not set; `make test` sets it)",
-        );
-        return Ok(());
-    };
+    // It needs nothing but the standard library: any Python will do.
+    let python = clients::python().unwrap_or_else(|| "python3".into());
     let (server, _) = start().await?;
     let cli = server.cli()?;
     let mut cases = Vec::new();
@@ -78,12 +74,19 @@ async fn the_receiver_of_the_readme_refuses_stale_and_future_timestamps() -> Res
         "{}\nimport json, sys\nfor case in json.load(sys.stdin):\n    headers = {{k.title(): v for k, v in case['headers'].items()}}\n    assert verify({SECRET:?}, headers, case['body'].encode()) == case['good'], case\n",
         readme_receiver()?
     );
-    let mut child = Command::new(python)
+    let child = Command::new(python)
         .args(["-c", &program])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .spawn()?;
+        .spawn();
+    let mut child = match child {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            report("left out: the README's receiver (there is no python3)");
+            return Ok(());
+        }
+        child => child?,
+    };
     let mut stdin = child.stdin.take().context("its standard input")?;
     let _ = stdin.write_all(json!(cases).to_string().as_bytes()).await;
     drop(stdin);
