@@ -99,7 +99,8 @@ pub struct Maintained {
 }
 
 impl Embedded {
-    /// Opens a data directory, or makes it. Takes a few milliseconds; recovers by itself from a kill at any point.
+    /// Opens a data directory, or makes it; recovers by itself from a kill at any point. Takes a few milliseconds, and some hundred for files that
+    /// are near 64 MiB: up to there they are checked whole, above it what a start needs.
     ///
     /// # Errors
     /// [`OpenError`] says in one line what is wrong and what to do. An existing directory never starts empty in silence.
@@ -116,13 +117,14 @@ impl Embedded {
         // The store first: what exists alone is then the store, never a log whose store is lost.
         ensure(dir, [&store::KIND, &log::KIND])?;
         let health = HealthCell::new();
-        let (log_conn, log_pair) = open_writer(dir, &log::KIND)?;
-        let (store_conn, store_pair) = open_writer(dir, &store::KIND)?;
-        check_pair(dir, &log_pair, &store_pair)?;
-        ensure_shards(dir, &log_conn, options.shards)?;
-        let (state, commits) = LogState::load(log_conn)
+        let of_log = open_writer(dir, &log::KIND)?;
+        let of_store = open_writer(dir, &store::KIND)?;
+        check_pair(dir, &of_log.pair, &of_store.pair)?;
+        ensure_shards(dir, &of_log.conn, options.shards)?;
+        let (state, commits) = LogState::load(of_log.conn, of_log.mark)
             .map_err(|fault| OpenError::from_fault(&log::KIND.path(dir), &fault))?;
-        let readers = |kind: &'static Kind| Readers::start(dir, kind, options.readers, &lock);
+        let readers =
+            |kind: &'static Kind| Readers::start(dir, kind, options.readers, &health, &lock);
         let log = Log::new(
             Writer::start(log::KIND.name, state, health.clone(), Arc::clone(&lock))?,
             readers(&log::KIND)?,
@@ -134,7 +136,7 @@ impl Embedded {
                 refusing: AtomicBool::new(false),
             },
         );
-        let state = StoreState::new(store_conn);
+        let state = StoreState::new(of_store.conn, of_store.mark);
         let store = Store::new(
             Writer::start(store::KIND.name, state, health.clone(), Arc::clone(&lock))?,
             readers(&store::KIND)?,
@@ -181,7 +183,7 @@ impl Embedded {
         self.health.get()
     }
 
-    /// Removes what has expired at `now`, gives space back and cuts the WALs. The runtime calls this about once a minute.
+    /// Removes what has expired at `now`, gives space back and checkpoints the WALs. The runtime calls this about once a minute.
     ///
     /// Works in slices, between which other writes come through, and up to a bound: a call that has much to do leaves some to the next.
     /// While a call runs another one waits for it.
@@ -215,7 +217,7 @@ impl Embedded {
         Ok(log.or(store))
     }
 
-    /// Finishes what was handed in before, cuts the WALs, ends all threads and frees the directory.
+    /// Finishes what was handed in before, empties the WALs, ends all threads and frees the directory.
     ///
     /// Later calls on the log and the stores answer `Unavailable`. Without this call a drop is a kill: nothing acknowledged is lost.
     pub async fn close(&self) {

@@ -10,6 +10,9 @@ use tokio::sync::watch;
 
 use codec::Damaged;
 
+/// What to do about damage.
+const RESTORE: &str = "stop postrider, and restore the data directory from a backup";
+
 /// The data directory cannot be used. Every message is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -57,6 +60,19 @@ pub enum OpenError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The process did not end cleanly, and the WAL that it left is gone or damaged.
+    #[error(
+        "{wal} cannot be used: {reason}, and it held acknowledged writes; restore the data directory from a backup, or remove {remove} to go on without those writes",
+        wal = wal.display()
+    )]
+    WalLost {
+        /// The WAL.
+        wal: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// Whoever removes these accepts the loss.
+        remove: String,
+    },
     /// A file was written by a newer version.
     #[error(
         "{file} has format {found}, this postrider knows formats up to {known}: run the newer version again, or restore a backup made by this one",
@@ -69,6 +85,12 @@ pub enum OpenError {
         found: i64,
         /// The newest format that this version knows.
         known: i64,
+    },
+    /// Not even the first few pages can be written.
+    #[error("{file} cannot be opened: no space is left on its disk; free some, and start again", file = file.display())]
+    Full {
+        /// The file.
+        file: PathBuf,
     },
     /// The configuration asks for fewer shards than there are.
     #[error("data directory {dir} has {found} shards, {asked} were asked for: shards can be added, never removed", dir = dir.display())]
@@ -95,6 +117,9 @@ pub enum OpenError {
 impl OpenError {
     /// A fault of SQLite while a file was opened.
     pub(crate) fn from_fault(file: &std::path::Path, fault: &Fault) -> Self {
+        if fault.is_full() {
+            return Self::Full { file: file.to_owned() };
+        }
         Self::Damaged { file: file.to_owned(), reason: fault.to_string() }
     }
 }
@@ -105,16 +130,24 @@ pub enum Health {
     /// It does.
     #[default]
     Ok,
-    /// A COMMIT failed: what is on disk is not known, nothing is written until the engine is opened again.
+    /// It does, but met a row that does not decode: what needs that row fails, everything else works.
+    Damaged {
+        /// `log.db` or `store.db`.
+        file: &'static str,
+        /// What did not decode, and what to do.
+        reason: String,
+    },
+    /// A COMMIT failed, or SQLite found the file damaged: nothing is written until the engine is opened again. What would be acknowledged in a
+    /// damaged file would be lost with it.
     Failed {
         /// `log.db` or `store.db`.
         file: &'static str,
-        /// What SQLite said.
+        /// What SQLite said, and what to do.
         reason: String,
     },
 }
 
-/// The health of both files: the first failure stays.
+/// The health of both files: the first failure stays, and outranks a damaged row.
 #[derive(Clone)]
 pub(crate) struct HealthCell(Arc<watch::Sender<Health>>);
 
@@ -129,12 +162,31 @@ impl HealthCell {
 
     pub(crate) fn fail(&self, file: &'static str, reason: &str) {
         self.0.send_if_modified(|health| {
-            let first = *health == Health::Ok;
+            let first = !matches!(health, Health::Failed { .. });
             if first {
                 *health = Health::Failed { file, reason: reason.to_owned() };
             }
             first
         });
+    }
+
+    /// The port's word for a fault where nothing was written. Damage is remembered, so that readiness tells of it.
+    pub(crate) fn tell(&self, file: &'static str, fault: Fault) -> ports::Error {
+        if fault.is_corrupt() {
+            let reason = format!("it is damaged ({fault}): {RESTORE}");
+            if fault.code().is_some() {
+                self.fail(file, &reason);
+            } else {
+                self.0.send_if_modified(|health| {
+                    let first = *health == Health::Ok;
+                    if first {
+                        *health = Health::Damaged { file, reason };
+                    }
+                    first
+                });
+            }
+        }
+        fault.into_port(file)
     }
 }
 
@@ -196,10 +248,9 @@ impl Fault {
         by_type || matches!(self.code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
     }
 
-    /// The port's word for it, where nothing was written.
-    pub(crate) fn into_port(self, file: &'static str) -> ports::Error {
+    fn into_port(self, file: &'static str) -> ports::Error {
         let (kind, message) = if self.is_corrupt() {
-            let message = format!("{file} is damaged: restore the data directory from a backup");
+            let message = format!("{file} is damaged: {RESTORE}");
             (ErrorKind::Corrupt, message)
         } else if self.is_full() {
             (ErrorKind::Full, format!("no space left on the disk for {file}"))
@@ -215,4 +266,26 @@ impl Fault {
 /// The file's threads have ended.
 pub(crate) fn closed(file: &'static str) -> ports::Error {
     ports::Error::new(ErrorKind::Unavailable, format!("{file} is closed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_does_not_decode_is_told_and_a_damaged_file_outranks_it() {
+        let health = HealthCell::new();
+        let error = health.tell("store.db", Fault::Damaged(Damaged("lane")));
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let Health::Damaged { file: "store.db", reason } = health.get() else {
+            panic!("{:?}", health.get());
+        };
+        assert!(reason.contains("restore"), "{reason}");
+        let malformed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        let malformed = rusqlite::Error::SqliteFailure(malformed, None);
+        health.tell("log.db", Fault::Sql(malformed));
+        assert!(matches!(health.get(), Health::Failed { file: "log.db", .. }));
+        health.tell("store.db", Fault::Damaged(Damaged("lane")));
+        assert!(matches!(health.get(), Health::Failed { file: "log.db", .. }));
+    }
 }

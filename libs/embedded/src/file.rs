@@ -5,10 +5,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::OpenError;
 use crate::error::Fault;
+use crate::open_mark::{OpenMark, SetError};
 
 /// What one of the two files is.
 pub(crate) struct Kind {
@@ -22,12 +24,16 @@ pub(crate) struct Kind {
     pub(crate) page_size: i64,
     /// Tables and indexes.
     pub(crate) schema: &'static str,
+    /// Tables that nothing works without; read at each start, however large the file.
+    pub(crate) vital: &'static [&'static str],
 }
 
 /// Prepared statements that a connection keeps; above the number of our statements.
 const STATEMENTS_MAX: usize = 96;
 /// A WAL longer than this is cut after a checkpoint.
 const WAL_BYTES: i64 = 64 * 1024 * 1024;
+/// A file up to this size is checked whole when it is opened: some 0.2 s at most.
+const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Page cache of the writer and of a reader, in KiB (SQLite counts KiB as negative pages).
 const WRITER_CACHE_KIB: i64 = -16_384;
 const READER_CACHE_KIB: i64 = -4_096;
@@ -37,6 +43,10 @@ const BUSY: Duration = Duration::from_secs(5);
 impl Kind {
     pub(crate) fn path(&self, dir: &Path) -> PathBuf {
         dir.join(self.name)
+    }
+
+    pub(crate) fn wal_path(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("{}-wal", self.name))
     }
 
     fn new_path(&self, dir: &Path) -> PathBuf {
@@ -148,8 +158,7 @@ fn check_header(dir: &Path, kind: &Kind) -> Result<(), OpenError> {
         return Err(OpenError::Newer { file: path.clone(), found: number(60), known: kind.format });
     }
     // With a WAL the file may rightly be shorter than its header says: a kill during a checkpoint.
-    let wal =
-        std::fs::metadata(dir.join(format!("{}-wal", kind.name))).map_or(0, |meta| meta.len());
+    let wal = std::fs::metadata(kind.wal_path(dir)).map_or(0, |meta| meta.len());
     let pages = u64::try_from(number(28)).unwrap_or(0);
     let page_size = u64::try_from(kind.page_size).unwrap_or(0);
     if wal == 0 && length < pages * page_size {
@@ -158,13 +167,24 @@ fn check_header(dir: &Path, kind: &Kind) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Opens the writer's connection and gives it with the name of the file's pair.
-pub(crate) fn open_writer(dir: &Path, kind: &Kind) -> Result<(Connection, String), OpenError> {
+/// A file that its writer has open.
+pub(crate) struct Opened {
+    pub(crate) conn: Connection,
+    /// Stands until the file is closed cleanly.
+    pub(crate) mark: OpenMark,
+    /// The name of the file's pair.
+    pub(crate) pair: String,
+}
+
+/// Opens the writer's connection.
+pub(crate) fn open_writer(dir: &Path, kind: &Kind) -> Result<Opened, OpenError> {
     check_header(dir, kind)?;
+    let mark = OpenMark::check(dir, kind)?;
     let path = kind.path(dir);
     let open = || -> Result<(Connection, String), Fault> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(&path, flags)?;
+        leave_wal(&conn)?;
         conn.busy_timeout(BUSY)?;
         conn.pragma_update(None, "journal_mode", "WAL")?;
         conn.pragma_update(None, "synchronous", "FULL")?;
@@ -175,7 +195,33 @@ pub(crate) fn open_writer(dir: &Path, kind: &Kind) -> Result<(Connection, String
             conn.query_row("SELECT value FROM meta WHERE key = 'pair'", [], |row| row.get(0))?;
         Ok((conn, pair))
     };
-    open().map_err(|fault| OpenError::from_fault(&path, &fault))
+    let (conn, pair) = open().map_err(|fault| OpenError::from_fault(&path, &fault))?;
+    // Before anything is written, and before anybody is told that we are ready.
+    match check(&conn, &path, kind) {
+        Ok(None) => {}
+        Ok(Some(found)) => {
+            return Err(OpenError::Damaged {
+                file: path,
+                reason: format!("it is damaged ({found})"),
+            });
+        }
+        Err(fault) => return Err(OpenError::from_fault(&path, &fault)),
+    }
+    mark.set(&conn).map_err(|error| match error {
+        SetError::Fault(fault) => OpenError::from_fault(&path, &fault),
+        SetError::Io(source) => OpenError::Io {
+            dir: dir.to_owned(),
+            what: "the mark of an open file cannot be written",
+            source,
+        },
+    })?;
+    Ok(Opened { conn, mark, pair })
+}
+
+/// Keeps a connection that is dropped from emptying the WAL: that is for a clean end alone (OPEN-1).
+fn leave_wal(conn: &Connection) -> Result<(), Fault> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(())
 }
 
 /// Opens a reader's connection; it cannot write.
@@ -184,6 +230,7 @@ pub(crate) fn open_reader(dir: &Path, kind: &Kind) -> Result<Connection, OpenErr
     let open = || -> Result<Connection, Fault> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(&path, flags)?;
+        leave_wal(&conn)?;
         conn.busy_timeout(BUSY)?;
         conn.pragma_update(None, "query_only", true)?;
         conn.pragma_update(None, "cache_size", READER_CACHE_KIB)?;
@@ -193,22 +240,52 @@ pub(crate) fn open_reader(dir: &Path, kind: &Kind) -> Result<Connection, OpenErr
     open().map_err(|fault| OpenError::from_fault(&path, &fault))
 }
 
-/// Asks SQLite to check all of the file; `None` when it finds nothing.
-pub(crate) fn quick_check(conn: &Connection) -> Result<Option<String>, Fault> {
-    let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    Ok((found != "ok").then_some(found))
+/// Looks for damage, as much as a start has time for; `None` when it finds none.
+fn check(conn: &Connection, path: &Path, kind: &Kind) -> Result<Option<String>, Fault> {
+    if std::fs::metadata(path).is_ok_and(|meta| meta.len() <= CHECKED_BYTES_MAX) {
+        return quick_check(conn);
+    }
+    tracing::info!(
+        file = kind.name,
+        "too large to be checked whole; `postrider doctor` reads all of it"
+    );
+    for table in kind.vital {
+        let mut statement = conn.prepare(&format!("SELECT * FROM {table}"))?;
+        let columns = statement.column_count();
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            for column in 0..columns {
+                row.get_ref(column)?;
+            }
+        }
+    }
+    Ok(None)
 }
 
-/// Gives freed pages back to the file system, so many at most, and cuts the WAL.
+/// Asks SQLite to check all of the file; `None` when it finds nothing, else a line.
+pub(crate) fn quick_check(conn: &Connection) -> Result<Option<String>, Fault> {
+    let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((found != "ok").then(|| found.trim().replace('\n', ": ")))
+}
+
+/// Gives freed pages back to the file system, so many at most, and lets the WAL begin anew.
 pub(crate) fn compact(conn: &Connection, pages_max: u32) -> Result<(), Fault> {
     let mut statement = conn.prepare(&format!("PRAGMA incremental_vacuum({pages_max})"))?;
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
     drop(rows);
-    checkpoint(conn)
+    checkpoint(conn)?;
+    Ok(())
 }
 
-/// Moves the WAL into the file and cuts it. A reader in the middle of a page leaves the rest for the next time.
-pub(crate) fn checkpoint(conn: &Connection) -> Result<(), Fault> {
-    Ok(conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+/// Moves the WAL into the file; the next write begins it anew. Tells whether all of it was moved: a reader in the middle of a page leaves the rest
+/// for the next time.
+///
+/// `RESTART` and not `TRUNCATE`: an empty WAL would look like a lost one (OPEN-1). `journal_size_limit` bounds what stays.
+pub(crate) fn checkpoint(conn: &Connection) -> Result<bool, Fault> {
+    let moved = |row: &rusqlite::Row<'_>| {
+        let (busy, frames, moved): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(busy == 0 && frames == moved)
+    };
+    Ok(conn.query_row("PRAGMA wal_checkpoint(RESTART)", [], moved)?)
 }

@@ -21,10 +21,12 @@ mod file;
 mod head;
 mod lock;
 mod log;
+mod open_mark;
 #[cfg(test)]
 mod plans;
 mod readers;
 mod store;
+mod wal;
 mod writer;
 
 pub use engine::{Embedded, Maintained, Options};

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::OpenError;
-use crate::error::{Fault, closed};
+use crate::error::{Fault, HealthCell, closed};
 use crate::file::{Kind, open_reader};
 
 /// Reads that may wait; more callers wait for a place.
@@ -19,6 +19,7 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 /// A few reader threads of one file that share a queue.
 pub(crate) struct Readers {
     file: &'static str,
+    health: HealthCell,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -29,6 +30,7 @@ impl Readers {
         dir: &Path,
         kind: &'static Kind,
         count: usize,
+        health: &HealthCell,
         held: &H,
     ) -> Result<Self, OpenError> {
         let (jobs, queue) = mpsc::channel::<Job>(QUEUE);
@@ -52,7 +54,12 @@ impl Readers {
                 })?;
             threads.push(thread);
         }
-        Ok(Self { file: kind.name, jobs: Mutex::new(Some(jobs)), threads: Mutex::new(threads) })
+        Ok(Self {
+            file: kind.name,
+            health: health.clone(),
+            jobs: Mutex::new(Some(jobs)),
+            threads: Mutex::new(threads),
+        })
     }
 
     /// Runs `run` on a reader thread. Cancel safe: dropping the future drops the answer alone.
@@ -71,7 +78,7 @@ impl Readers {
         jobs.send(job).await.map_err(|_| closed(self.file))?;
         drop(jobs);
         let answer = answer.await.map_err(|_| closed(self.file))?;
-        answer.map_err(|fault| fault.into_port(self.file))
+        answer.map_err(|fault| self.health.tell(self.file, fault))
     }
 
     /// Finishes what was asked before, then ends the threads.

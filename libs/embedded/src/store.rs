@@ -21,6 +21,7 @@ use rusqlite::Connection;
 
 use crate::error::Fault;
 use crate::file::Kind;
+use crate::open_mark::{OpenMark, SetError};
 use crate::readers::Readers;
 use crate::writer::{Cost, State, Writer};
 
@@ -31,6 +32,7 @@ pub(crate) const KIND: Kind = Kind {
     format: 1,
     page_size: 8_192,
     schema: include_str!("store/schema.sql"),
+    vital: &["tenants", "endpoints", "subscriptions", "lanes"],
 };
 
 /// Every store port on one SQLite file.
@@ -43,17 +45,22 @@ pub struct Store {
 /// What the store's writer thread owns.
 pub(crate) struct StoreState {
     conn: Connection,
+    mark: OpenMark,
 }
 
 impl StoreState {
-    pub(crate) fn new(conn: Connection) -> Self {
-        Self { conn }
+    pub(crate) fn new(conn: Connection, mark: OpenMark) -> Self {
+        Self { conn, mark }
     }
 }
 
 impl State for StoreState {
     fn conn(&self) -> &Connection {
         &self.conn
+    }
+
+    fn close(&mut self) -> Result<(), SetError> {
+        self.mark.clear(&self.conn)
     }
 }
 

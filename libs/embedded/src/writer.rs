@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Fault, HealthCell, closed};
+use crate::open_mark::SetError;
 use crate::{Health, OpenError};
 
 /// Calls that may wait for the writer; more callers wait for a place.
@@ -27,6 +28,8 @@ pub(crate) trait State: Send + 'static {
     fn committed(&mut self) {}
     /// The transaction is taken back, or its end is not known.
     fn rolled_back(&mut self) {}
+    /// Ends cleanly: everything is in the file, and the next start need not ask for the WAL.
+    fn close(&mut self) -> Result<(), SetError>;
 }
 
 /// How much a call adds to its transaction.
@@ -186,16 +189,17 @@ impl<S: State> Worker<S> {
                 Job::Write(cost, call) => self.transaction(cost, call, &mut queue),
                 Job::Alone(mut call) => {
                     let outcome = self.checked().and_then(|()| {
-                        call.apply(&mut self.state).map_err(|fault| fault.into_port(self.file))
+                        call.apply(&mut self.state)
+                            .map_err(|fault| self.health.tell(self.file, fault))
                     });
                     call.answer(outcome);
                     None
                 }
                 Job::Stop(stopped) => {
-                    if self.health.get() == Health::Ok
-                        && let Err(fault) = crate::file::checkpoint(self.state.conn())
+                    if self.checked().is_ok()
+                        && let Err(error) = self.state.close()
                     {
-                        tracing::warn!(file = self.file, %fault, "the last checkpoint failed; the WAL stays");
+                        tracing::warn!(file = self.file, %error, "not closed cleanly; the next start reads the WAL");
                     }
                     return Some(stopped);
                 }
@@ -210,12 +214,10 @@ impl<S: State> Worker<S> {
     /// After a COMMIT that failed nothing is written any more: what is on disk is not known.
     fn checked(&self) -> Result<(), Error> {
         match self.health.get() {
-            Health::Ok => Ok(()),
+            Health::Ok | Health::Damaged { .. } => Ok(()),
             Health::Failed { file, reason } => Err(Error::new(
                 ErrorKind::Unavailable,
-                format!(
-                    "{file} failed earlier ({reason}): restart postrider once the disk is well"
-                ),
+                format!("{file} failed earlier and takes no writes: {reason}"),
             )),
         }
     }
@@ -232,7 +234,7 @@ impl<S: State> Worker<S> {
             return None;
         }
         if let Err(fault) = self.sql("BEGIN IMMEDIATE") {
-            first.answer(Err(fault.into_port(self.file)));
+            first.answer(Err(self.health.tell(self.file, fault)));
             return None;
         }
         let mut done: Vec<Box<dyn Call<S>>> = Vec::new();
@@ -276,6 +278,8 @@ impl<S: State> Worker<S> {
         self.state.rolled_back();
         // A full disk heals; after any other failure the pages that were not written may be gone from the system's cache, and nobody would notice.
         if !(fault.is_full() && rolled_back) {
+            let reason =
+                format!("COMMIT failed ({reason}): restart postrider once the disk is well");
             self.health.fail(self.file, &reason);
         }
         for call in done {
@@ -301,7 +305,7 @@ impl<S: State> Worker<S> {
         let mut full = false;
         if let Some((call, fault)) = failed {
             full = fault.is_full();
-            call.answer(Err(fault.into_port(self.file)));
+            call.answer(Err(self.health.tell(self.file, fault)));
         }
         for call in done {
             let error = if full {

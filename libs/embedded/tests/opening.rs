@@ -145,20 +145,28 @@ async fn shards_are_added_and_never_removed() {
     assert_one_line(&error, &["shards is 0", "1 to 256"]);
 }
 
+/// Early pages, behind those that every start reads.
+fn damage_early_pages(file: &Path, page: u64) {
+    let bytes = vec![0xee; usize::try_from(page).expect("fits")];
+    for number in 8..16 {
+        overwrite(file, number * page, &bytes);
+    }
+}
+
 #[tokio::test]
-async fn damage_behind_the_header_is_told_when_it_is_met() {
+async fn damage_behind_the_header_is_refused_at_the_start() {
+    for (name, page) in [("log.db", 16_384), ("store.db", 8_192)] {
+        let dir = made().await;
+        damage_early_pages(&dir.path().join(name), page);
+        assert_one_line(&refused(dir.path()), &[name, "damaged", "restore", "backup"]);
+    }
+}
+
+#[tokio::test]
+async fn damage_that_comes_later_is_told_when_it_is_met() {
     let dir = made().await;
     let engine = Embedded::open(dir.path(), options()).expect("open");
-    for _ in 0..3 {
-        append(&engine, 200).await;
-    }
-    engine.close().await;
-    let file = dir.path().join("log.db");
-    // Early records: opening looks at the last ones of each shard.
-    for page in 8..16 {
-        overwrite(&file, page * 16_384, &[0xee; 16_384]);
-    }
-    let engine = Embedded::open(dir.path(), options()).expect("the header is sound");
+    damage_early_pages(&dir.path().join("log.db"), 16_384);
     let log = engine.log();
     let mut damaged = None;
     for shard in (0..log.shards()).map(domain::Shard) {
@@ -168,6 +176,14 @@ async fn damage_behind_the_header_is_told_when_it_is_met() {
     let damaged = damaged.expect("a damaged page is an error");
     assert_eq!(damaged.kind(), ErrorKind::Corrupt, "{damaged:?}");
     assert!(damaged.to_string().contains("log.db"), "{damaged}");
+    // Nothing is acknowledged any more that a restored backup would not have.
+    let Health::Failed { file: "log.db", reason } = engine.health() else {
+        panic!("{:?}", engine.health());
+    };
+    assert!(reason.contains("restore"), "{reason}");
+    let answers = log.append(vec![Record::default()]).await;
+    let kind = answers.first().and_then(|answer| answer.as_ref().err()).map(ports::Error::kind);
+    assert_eq!(kind, Some(ErrorKind::Unavailable));
     let found = engine.check_integrity().await;
     assert!(!matches!(found, Ok(None)), "{found:?}");
     engine.close().await;

@@ -14,10 +14,10 @@ mod policy;
 mod publish;
 mod request;
 mod secret;
-mod status;
+pub(crate) mod status;
 mod subscription;
 mod subscription_service;
-mod time;
+pub(crate) mod time;
 
 use std::sync::Arc;
 

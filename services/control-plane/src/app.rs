@@ -6,6 +6,7 @@ mod commands;
 mod dead_letters;
 mod deliveries;
 mod delivery_list;
+mod delivery_waiting;
 mod deps;
 mod endpoint_draft;
 mod endpoint_health;

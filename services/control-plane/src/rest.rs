@@ -7,7 +7,8 @@
 //! gRPC request, through the very [`Routes`] that gRPC clients use, so interceptors, limits and handlers are the same. The
 //! answer becomes JSON, or the status becomes `{"error":{"code","message","status","details"}}`.
 //!
-//! No route is written by hand. One body is: that of `events:publish`, so that `data` keeps its bytes (see [`publish`]).
+//! No route is written by hand. One body is: that of `events:publish`, so that `data` keeps its bytes (see [`publish`]), and so that it may be
+//! CloudEvents (see [`cloudevents`]).
 //!
 //! What it deliberately does not do: validate beyond types and names (handlers do), stream, compress, or speak
 //! `google.api.HttpBody`.
@@ -21,6 +22,7 @@
 
 mod binding;
 mod call;
+mod cloudevents;
 mod decode;
 mod encode;
 mod failure;
@@ -40,6 +42,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 
 use binding::Body as BodyRule;
+pub use encode::to_json;
 pub use failure::Failure;
 pub use route::BuildError;
 use route::{Lookup, Route, Table};
@@ -91,8 +94,20 @@ impl Rest {
             }
             Lookup::NotFound => return Err(Failure::no_such_path(parts.uri.path())),
         };
-        let body = read_body(&parts, body, route).await?;
-        let mut message = self.table.decode_body(route, &body)?;
+        let cloudevents = match publish::is_publish(route.rpc()) {
+            true => cloudevents::Form::of(&parts.headers),
+            false => None,
+        };
+        let body = read_body(&parts, body, route, cloudevents).await?;
+        let mut message = match cloudevents {
+            None => self.table.decode_body(route, &body)?,
+            Some(form) => {
+                let request = cloudevents::request(form, &parts.headers, &body)?;
+                let mut message = DynamicMessage::new(route.rpc().input());
+                message.transcode_from(&request).map_err(Failure::internal)?;
+                message
+            }
+        };
         binding::bind_path(&mut message, captures)?;
         binding::bind_query(&mut message, parts.uri.query().unwrap_or_default(), route)?;
         mask::infer(&mut message, route, &body);
@@ -109,6 +124,7 @@ async fn read_body(
     parts: &http::request::Parts,
     body: Body,
     route: &Route,
+    cloudevents: Option<cloudevents::Form>,
 ) -> Result<Bytes, Failure> {
     if matches!(route.body(), BodyRule::None) {
         return Ok(Bytes::new());
@@ -125,14 +141,14 @@ async fn read_body(
         }
         Err(error) => return Err(Failure::invalid_body(format!("could not be read: {error}"))),
     };
-    if !body.is_empty() {
-        check_content_type(parts)?;
+    if !body.is_empty() && cloudevents.is_none() {
+        check_content_type(parts, route)?;
     }
     Ok(body)
 }
 
 /// Accepts JSON, whatever its parameters; a missing header is taken for it.
-fn check_content_type(parts: &http::request::Parts) -> Result<(), Failure> {
+fn check_content_type(parts: &http::request::Parts, route: &Route) -> Result<(), Failure> {
     let Some(value) = parts.headers.get(header::CONTENT_TYPE) else {
         return Ok(());
     };
@@ -141,7 +157,13 @@ fn check_content_type(parts: &http::request::Parts) -> Result<(), Failure> {
     if media_type.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    Err(Failure::unsupported_media_type(media_type))
+    let also = match publish::is_publish(route.rpc()) {
+        true => {
+            ", or CloudEvents: application/cloudevents+json, application/cloudevents-batch+json or ce-… headers"
+        }
+        false => "",
+    };
+    Err(Failure::unsupported_media_type(media_type, also))
 }
 
 /// An answer of JSON text.

@@ -16,6 +16,8 @@ mod source;
 mod subscription;
 mod values;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::failure::Failure;
@@ -38,6 +40,15 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) server: String,
+    /// Certificates (PEM) that an https server is trusted by, instead of the public ones
+    #[arg(
+        long,
+        global = true,
+        env = "POSTRIDER_CA_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub(crate) ca_file: Option<PathBuf>,
     /// API key
     #[arg(
         long,

@@ -107,6 +107,7 @@ fn unexpected_end(ended: anyhow::Result<()>) -> Failure {
 
 async fn connect(url: &str) -> Result<Api, Failure> {
     let global = Global {
+        ca_file: None,
         server: url.to_owned(),
         api_key: None,
         tenant: "default".to_owned(),

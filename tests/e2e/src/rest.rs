@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::HOST;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
@@ -125,6 +125,19 @@ impl Rest {
         self.send(Method::POST, path, Some(content_type), body.into()).await
     }
 
+    /// Calls `POST path` with these headers and bytes.
+    ///
+    /// # Errors
+    /// As [`Rest::get`].
+    pub async fn post_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer> {
+        self.send_with(Method::POST, path, headers, body.into()).await
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -132,10 +145,22 @@ impl Rest {
         content_type: Option<&str>,
         body: Bytes,
     ) -> Result<Answer> {
+        let headers: Vec<_> =
+            content_type.map(|media| ("content-type", media)).into_iter().collect();
+        self.send_with(method, path, &headers, body).await
+    }
+
+    async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer> {
         let mut request =
             Request::builder().method(&method).uri(path).header(HOST, self.address.to_string());
-        if let Some(content_type) = content_type {
-            request = request.header(CONTENT_TYPE, content_type);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         if let Some(authorization) = &self.authorization {
             request = request.header(http::header::AUTHORIZATION, authorization);

@@ -1,9 +1,9 @@
 //! Killed with SIGKILL at random moments under load: what was acknowledged arrives (DL-1, OP-1), and what arrives twice
 //! was in flight (DL-4).
 //!
-//! In flight is an attempt from its request until its row is durable: the receiver may have answered it. So what was in
-//! flight is known exactly afterwards: a request that no recorded attempt stands for. An attempt that was recorded and was
-//! made again all the same would be recorded twice.
+//! In flight is an attempt from its request until its row is durable: the receiver may have answered it. So a kill makes
+//! arrive twice at most what the endpoints may have in flight and what may wait to be recorded; each duplicate has a kill
+//! between its arrivals. An attempt that was recorded and was made again all the same would be recorded twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -26,6 +26,14 @@ const HEALTHY: [&str; 3] = ["/a", "/b", "/c"];
 const FLAKY: &str = "/flaky";
 /// Attempts that one endpoint may have in flight.
 const CONCURRENCY: usize = 16;
+/// Attempts that all endpoints together may have in flight when the process is killed.
+const IN_FLIGHT_MAX: usize = CONCURRENCY * (HEALTHY.len() + 1);
+/// Outcomes that may not be recorded yet when the process is killed: what the worker's channel to its recorder holds, and the batch that is being
+/// written (`delivery-worker`: 1 024 and 512).
+const UNRECORDED_MAX: usize = 1_024 + 512;
+/// What one kill may make arrive twice.
+const PER_KILL_MAX: usize = IN_FLIGHT_MAX + UNRECORDED_MAX;
+
 /// Chance with a seed that can be given again: splitmix64.
 struct Chance(u64);
 
@@ -132,8 +140,14 @@ async fn make_endpoints(api: &Api, receiver: &Receiver) -> Result<()> {
     Ok(())
 }
 
-/// What arrived more than once, by path and event, with the times of its arrivals.
-fn twice(receiver: &Receiver) -> BTreeMap<(String, String), Vec<Instant>> {
+/// What arrived more than once, with the times of its arrivals, oldest first.
+struct Twice {
+    path: String,
+    event: String,
+    times: Vec<Instant>,
+}
+
+fn twice(receiver: &Receiver) -> Vec<Twice> {
     let mut arrivals: BTreeMap<(String, String, u32), Vec<Instant>> = BTreeMap::new();
     for request in receiver.requests() {
         // A retry of the flaky endpoint is another attempt, not a duplicate.
@@ -142,12 +156,30 @@ fn twice(receiver: &Receiver) -> BTreeMap<(String, String), Vec<Instant>> {
         arrivals.entry(key).or_default().push(request.at);
     }
     let twice = arrivals.into_iter().filter(|(_, times)| times.len() > 1);
-    twice.map(|((path, event, _), times)| ((path, event), times)).collect()
+    twice
+        .map(|((path, event, _), mut times)| {
+            times.sort();
+            Twice { path, event, times }
+        })
+        .collect()
 }
 
-/// How long before the next kill something arrived.
-fn age_at_kill(arrived: Instant, kills: &[Kill]) -> Option<Duration> {
-    kills.iter().find(|kill| kill.at >= arrived).map(|kill| kill.at - arrived)
+/// Counts the duplicates that each kill made, and how long before it the oldest of them had arrived. One without a kill in between is a bug.
+fn duplicates_by_kill(twice: &[Twice], kills: &[Kill]) -> Result<(Vec<usize>, Option<Duration>)> {
+    let mut counts = vec![0; kills.len()];
+    let mut oldest = None;
+    for Twice { path, event, times } in twice {
+        for pair in times.windows(2) {
+            let between = |kill: &Kill| pair[0] <= kill.at && kill.at <= pair[1];
+            let kill = kills.iter().position(between);
+            let kill = kill.with_context(|| {
+                format!("{event} came to {path} twice, and nobody was killed in between")
+            })?;
+            counts[kill] += 1;
+            oldest = oldest.max(Some(kills[kill].at - pair[0]));
+        }
+    }
+    Ok((counts, oldest))
 }
 
 /// A recorded attempt is not made again (DL-4).
@@ -214,17 +246,24 @@ async fn killed_at_random_moments_nothing_acknowledged_is_lost() -> Result<()> {
     wait_for_all(&receiver, &acked).await.with_context(|| format!("seed {seed}"))?;
 
     let twice = twice(&receiver);
-    let duplicates: usize = twice.values().map(|times| times.len() - 1).sum();
-    let oldest = twice.values().filter_map(|times| age_at_kill(times[0], &kills)).max();
+    let (counts, oldest) =
+        duplicates_by_kill(&twice, &kills).with_context(|| format!("seed {seed}"))?;
+    let (duplicates, bound) = (counts.iter().sum::<usize>(), PER_KILL_MAX * kills.len());
     let unanswered: Vec<_> = kills.iter().map(|kill| kill.unanswered).collect();
     report(&format!(
-        "kill: seed {seed}, {rounds} kills, {} events acknowledged, {} requests, {duplicates} duplicates, all in flight; \
-         the oldest had arrived {oldest:?} before its kill; unanswered at the kills: {unanswered:?}",
+        "kill: seed {seed}, {rounds} kills, {} events acknowledged, {} requests, {duplicates} duplicates of {bound} that may be \
+         ({rounds} kills x {PER_KILL_MAX}), by kill: {counts:?}; the oldest had arrived {oldest:?} before its kill; \
+         unanswered at the kills: {unanswered:?}",
         acked.len(),
         receiver.count(),
     ));
+    for (count, unanswered) in counts.iter().zip(&unanswered) {
+        ensure!(*count <= PER_KILL_MAX, "seed {seed}: {count} duplicates of one kill");
+        ensure!(*unanswered <= IN_FLIGHT_MAX, "seed {seed}: {unanswered} in flight at a kill");
+    }
+    ensure!(duplicates <= bound, "seed {seed}: {duplicates} duplicates");
     let api = Api::of(&server);
-    for (path, event) in twice.keys() {
+    for Twice { path, event, .. } in &twice {
         assert_recorded_once(&api, path.trim_start_matches('/'), event)
             .await
             .with_context(|| format!("seed {seed}"))?;

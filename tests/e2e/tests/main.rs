@@ -8,8 +8,11 @@
 mod answers;
 mod breaker;
 mod cli;
+mod cli_reads;
 mod clients;
+mod cloudevents;
 mod grpc;
+mod grpc_verbs;
 mod inputs;
 mod isolation;
 mod kill;
@@ -19,3 +22,5 @@ mod restart;
 mod rotation;
 mod signing;
 mod support;
+mod tolerance;
+mod waiting;

@@ -177,6 +177,53 @@ async fn an_empty_or_missing_file_is_named_and_never_replaced() -> Result<()> {
     Ok(())
 }
 
+/// Kills a server that has acknowledged something, damages what it left, and asserts that the next start refuses.
+async fn assert_refused_after_a_kill(
+    file: &str,
+    damage: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let (server, api) = start().await?;
+    api.endpoint("shop", "http://127.0.0.1:9/", json!({})).await?;
+    api.publish("payment.completed").await?;
+    let stopped = server.kill().await?;
+    let wal = format!("{file}-wal");
+    damage(&stopped.data_dir().join(&wal))?;
+    let said = stopped.refuses().await?;
+    for word in [wal.as_str(), "backup", "remove", &format!("{file}-open")] {
+        ensure!(said.contains(word), "`{word}` is not in: {said}");
+    }
+    ensure!(!said.contains("postrider ready"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wal_that_is_lost_or_damaged_after_a_kill_is_named_and_never_replaced() -> Result<()> {
+    for file in ["log.db", "store.db"] {
+        assert_refused_after_a_kill(file, |wal| Ok(fs::remove_file(wal)?)).await?;
+        let overwrite = |wal: &Path| {
+            let mut bytes = fs::read(wal)?;
+            bytes.iter_mut().take(4_096).for_each(|byte| *byte = 0);
+            Ok(fs::write(wal, bytes)?)
+        };
+        assert_refused_after_a_kill(file, overwrite).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_is_damaged_in_the_middle_is_named_before_ready() -> Result<()> {
+    for file in ["log.db", "store.db"] {
+        let damage = |dir: &Path| {
+            let path = dir.join(file);
+            let mut bytes = fs::read(&path)?;
+            bytes.iter_mut().skip(16_384).for_each(|byte| *byte = 0xee);
+            Ok(fs::write(path, bytes)?)
+        };
+        assert_refused_after(damage, &[file, "cannot be used", "backup"]).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_missing_key_file_is_named_and_never_replaced() -> Result<()> {
     let remove = |dir: &Path| Ok(fs::remove_file(dir.join("keys"))?);

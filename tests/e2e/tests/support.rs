@@ -219,8 +219,11 @@ impl Api {
         .await
     }
 
+    /// Waits for the dead letter of an event, and for the attempt that made it: the letter is durable first.
     pub(crate) async fn dead_letter(&self, endpoint: &str, event: &str) -> Result<Value> {
-        self.dead_letter_when(endpoint, event, |_| true).await
+        let letter = self.dead_letter_when(endpoint, event, |_| true).await?;
+        self.delivery_in(endpoint, event, "DEAD_LETTERED").await?;
+        Ok(letter)
     }
 
     /// Begins a redrive, and returns the answer, whatever it is.

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{Commits, KIND};
 use crate::OpenError;
 use crate::error::Fault;
+use crate::open_mark::{OpenMark, SetError};
 use crate::writer::State;
 
 pub(super) const INSERT: &str = "INSERT INTO rec(seq, ts, head, value) VALUES (?1, ?2, ?3, ?4)";
@@ -34,10 +35,11 @@ pub(crate) struct LogState {
     /// The newest epoch of each group that was joined since the start.
     pub(super) epochs: HashMap<Arc<str>, Epoch>,
     commits: Arc<Commits>,
+    mark: OpenMark,
 }
 
 impl LogState {
-    pub(crate) fn load(conn: Connection) -> Result<(Self, Arc<Commits>), Fault> {
+    pub(crate) fn load(conn: Connection, mark: OpenMark) -> Result<(Self, Arc<Commits>), Fault> {
         let mut shards = Vec::new();
         {
             let mut statement = conn.prepare("SELECT n, next FROM shard ORDER BY n")?;
@@ -53,7 +55,8 @@ impl LogState {
         }
         let next: Vec<u64> = shards.iter().map(|shard| shard.next).collect();
         let commits = Arc::new(Commits::new(&next));
-        let state = Self { conn, shards, epochs: HashMap::new(), commits: Arc::clone(&commits) };
+        let state =
+            Self { conn, shards, epochs: HashMap::new(), commits: Arc::clone(&commits), mark };
         Ok((state, commits))
     }
 }
@@ -61,6 +64,10 @@ impl LogState {
 impl State for LogState {
     fn conn(&self) -> &Connection {
         &self.conn
+    }
+
+    fn close(&mut self) -> Result<(), SetError> {
+        self.mark.clear(&self.conn)
     }
 
     fn before_commit(&mut self) -> Result<(), Fault> {

@@ -6,6 +6,10 @@ impl State for Table {
     fn conn(&self) -> &Connection {
         &self.0
     }
+
+    fn close(&mut self) -> Result<(), SetError> {
+        Ok(())
+    }
 }
 
 /// A table whose constraint on `parent` is checked by COMMIT, so that a COMMIT can be made to fail.

@@ -282,6 +282,10 @@ pub struct NewEvent {
     /// When to make the first attempts, at most 7 days ahead; a time in the past means at once. Default: at once.
     #[prost(message, optional, tag = "9")]
     pub deliver_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it happened: `created_at` of the envelope. Default: when it is published. A repeat with another time is the same
+    /// event.
+    #[prost(message, optional, tag = "10")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// A delivery that was given up, kept with its payload until it is redriven, purged, or 30 days old.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1059,7 +1063,7 @@ pub struct ListDeliveriesRequest {
 /// A page of deliveries.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListDeliveriesResponse {
-    /// The deliveries, newest first.
+    /// The deliveries, in the order that `ListDeliveries` describes; of one event by the ids of the endpoints.
     #[prost(message, repeated, tag = "1")]
     pub deliveries: ::prost::alloc::vec::Vec<Delivery>,
     /// Gets the next page; empty on the last one.
@@ -1225,8 +1229,10 @@ pub mod delivery_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Lists deliveries, newest first: of one endpoint, or of one event across endpoints
-        /// (`tenants/{tenant}/endpoints/-` with `event`).
+        /// Lists deliveries of one endpoint, or of one event across endpoints (`tenants/{tenant}/endpoints/-` with `event`).
+        /// Of one endpoint: first what waits and had no attempt yet, in the order in which it is due; then what had attempts,
+        /// by the newest attempt, newest first. What ended without any attempt (cancelled, or expired: a dead letter) is not in
+        /// the list of its endpoint; GetDelivery and the list of its event have it. A page may hold fewer than `page_size`.
         pub async fn list_deliveries(
             &mut self,
             request: impl tonic::IntoRequest<super::ListDeliveriesRequest>,
@@ -1331,8 +1337,10 @@ pub mod delivery_service_server {
             tonic::Response<super::GetDeliveryResponse>,
             tonic::Status,
         >;
-        /// Lists deliveries, newest first: of one endpoint, or of one event across endpoints
-        /// (`tenants/{tenant}/endpoints/-` with `event`).
+        /// Lists deliveries of one endpoint, or of one event across endpoints (`tenants/{tenant}/endpoints/-` with `event`).
+        /// Of one endpoint: first what waits and had no attempt yet, in the order in which it is due; then what had attempts,
+        /// by the newest attempt, newest first. What ended without any attempt (cancelled, or expired: a dead letter) is not in
+        /// the list of its endpoint; GetDelivery and the list of its event have it. A page may hold fewer than `page_size`.
         async fn list_deliveries(
             &self,
             request: tonic::Request<super::ListDeliveriesRequest>,
@@ -3654,6 +3662,11 @@ pub mod event_service_client {
         /// Publishes events. OK means that those without an error are durable. A batch is validated whole before anything is
         /// appended: INVALID_ARGUMENT names the field (`events[3].type`) and nothing was published. Repeating a call with ids or
         /// idempotency keys is safe.
+        /// The REST path also takes CloudEvents 1.0: `application/cloudevents+json`, `application/cloudevents-batch+json`, or
+        /// binary mode (`ce-` headers). `id` is the event's id where it fits, otherwise one is derived from `source` and `id`: ids
+        /// have to be unique over all sources of a tenant. `time` is `create_time`; extensions `postrideridempotencykey`,
+        /// `postriderorderingkey`, `postriderapiversion`, `postriderchannels` (comma-separated) and `postriderdeliverat` are the
+        /// fields of these names. `source`, `subject`, `dataschema` and other extensions are accepted and not kept.
         pub async fn publish_events(
             &mut self,
             request: impl tonic::IntoRequest<super::PublishEventsRequest>,
@@ -3740,6 +3753,11 @@ pub mod event_service_server {
         /// Publishes events. OK means that those without an error are durable. A batch is validated whole before anything is
         /// appended: INVALID_ARGUMENT names the field (`events[3].type`) and nothing was published. Repeating a call with ids or
         /// idempotency keys is safe.
+        /// The REST path also takes CloudEvents 1.0: `application/cloudevents+json`, `application/cloudevents-batch+json`, or
+        /// binary mode (`ce-` headers). `id` is the event's id where it fits, otherwise one is derived from `source` and `id`: ids
+        /// have to be unique over all sources of a tenant. `time` is `create_time`; extensions `postrideridempotencykey`,
+        /// `postriderorderingkey`, `postriderapiversion`, `postriderchannels` (comma-separated) and `postriderdeliverat` are the
+        /// fields of these names. `source`, `subject`, `dataschema` and other extensions are accepted and not kept.
         async fn publish_events(
             &self,
             request: tonic::Request<super::PublishEventsRequest>,

@@ -79,6 +79,7 @@ fn draft(
     check_ordering_key(faults, &at("ordering_key"), &event.ordering_key);
     let channels = subscription::channels(faults, &at("channels"), &event.channels);
     let deliver_at = deliver_at(faults, &at("deliver_time"), event.deliver_time, bounds.now);
+    let created_at = faults.take(time::from_wire(&at("create_time"), event.create_time));
     Some(PublishDraft {
         id: id.flatten(),
         event_type: event_type?,
@@ -89,6 +90,7 @@ fn draft(
         ordering_key: given(&event.ordering_key).map(Arc::from),
         channels,
         deliver_at,
+        created_at: created_at.flatten(),
     })
 }
 
@@ -176,10 +178,12 @@ fn deliver_at(
 
 /// The answer: one result per event, in order.
 pub(crate) fn to_wire(results: Vec<Published>) -> v1::PublishEventsResponse {
-    let results = results.into_iter().map(|result| v1::PublishResult {
+    let results = results.into_iter().enumerate().map(|(index, result)| v1::PublishResult {
         id: result.id.to_string(),
         duplicate: result.duplicate,
-        error: result.failure.map(status::of_failure),
+        error: result
+            .failure
+            .map(|failure| status::of_failure(failure, &format!("events[{index}]"))),
     });
     v1::PublishEventsResponse { results: results.collect() }
 }

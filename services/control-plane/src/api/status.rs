@@ -93,6 +93,31 @@ fn of_port(error: &ports::Error) -> Status {
     details.status(code, message)
 }
 
+/// A fault of ours outside of any handler. The text is fixed; what happened goes to the log.
+pub(crate) fn bug(error: &dyn std::fmt::Display) -> Status {
+    tracing::error!(%error, "a call failed by a fault of ours");
+    let (code, details, message) = of_kind(ErrorKind::Bug, String::new());
+    details.status(code, message)
+}
+
+/// A call took longer than the server, or its caller, allows.
+pub(crate) fn late(limit: Duration) -> Status {
+    let message = format!("the call took longer than {limit:?}; it may have happened");
+    Details::reason("DEADLINE_EXCEEDED").status(Code::DeadlineExceeded, message)
+}
+
+/// The server ends while an answer is under way.
+pub(crate) fn shutting_down() -> Status {
+    Details::reason("SHUTTING_DOWN")
+        .with_retry_after(RETRY_SOON)
+        .status(Code::Unavailable, "the server is shutting down")
+}
+
+/// A request that no gRPC frame holds.
+pub(crate) fn too_large() -> Status {
+    Details::reason("TOO_LARGE").status(Code::InvalidArgument, "the request is too large")
+}
+
 /// What a port's error is on the wire.
 fn of_kind(kind: ErrorKind, message: String) -> (Code, Details, String) {
     let unavailable = |reason: &str| Details::reason(reason).with_retry_after(RETRY_SOON);
@@ -124,10 +149,14 @@ fn of_key(error: &KeyError) -> Status {
     }
 }
 
-/// What the failure of one event of a batch is on the wire.
-pub(crate) fn of_failure(failure: PublishFailure) -> rpc::Status {
+/// What the failure of one event of a batch is on the wire; `field` is the event, such as `events[3]`.
+pub(crate) fn of_failure(failure: PublishFailure, field: &str) -> rpc::Status {
+    let is_too_large = failure.kind == ErrorKind::TooLarge;
     let (code, details, message) = of_kind(failure.kind, failure.message);
-    details.to_rpc(code, message)
+    if !is_too_large {
+        return details.to_rpc(code, message);
+    }
+    details.with_field(field, message.as_str()).to_rpc(code, format!("{field}: {message}"))
 }
 
 #[cfg(test)]
@@ -166,6 +195,29 @@ mod tests {
                 assert!(!status.message().contains("secret detail"));
             }
         }
+    }
+
+    #[test]
+    fn errors_outside_of_handlers_have_reasons_too() {
+        for (status, code, reason) in [
+            (bug(&"secret detail"), Code::Internal, "INTERNAL"),
+            (late(Duration::from_secs(1)), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+            (shutting_down(), Code::Unavailable, "SHUTTING_DOWN"),
+            (too_large(), Code::InvalidArgument, "TOO_LARGE"),
+        ] {
+            assert_eq!(status.code(), code);
+            assert_eq!(wire::status::reason(&status).as_deref(), Some(reason));
+            assert!(!status.message().contains("secret detail"));
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_is_named() {
+        let failure = PublishFailure { kind: ErrorKind::TooLarge, message: "1 MB".to_owned() };
+        let status = of_failure(failure, "events[2]");
+        let fields = Details::of_rpc(&status).bad_request.expect("details").field_violations;
+        assert_eq!(fields[0].field, "events[2]");
+        assert_eq!(status.message, "events[2]: 1 MB");
     }
 
     #[test]

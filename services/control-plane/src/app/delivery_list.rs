@@ -1,24 +1,40 @@
-//! Listing deliveries: those of an endpoint by their newest attempt, or those of an event over all endpoints.
+//! Listing deliveries: those of an endpoint, what waits untried and then the others by their newest attempt, or those of an event over all endpoints.
 
 use std::collections::BTreeSet;
 
 use domain::{Endpoint, EventId, Fact, Timestamp};
 use ports::TenantConfig;
+use serde::{Deserialize, Serialize};
 
 use super::deliveries::{endpoints_of, key_of, view};
 use super::page::ListName;
-use super::{App, DeliveryView, EndpointScope, Error, EventName, Page, PageRequest, Violation};
+use super::{
+    App, DeliveryView, EndpointScope, Error, EventName, Page, PageRequest, Violation,
+    delivery_waiting,
+};
 
 /// Attempts that are read at once.
 const ATTEMPTS_PAGE: usize = 200;
 /// Attempts that one call looks at.
 const ATTEMPTS_MAX: usize = 5_000;
 
-/// The order of a list: the newest attempt's time and id.
-type Key = (i64, u128);
+/// The order of attempts: time and id.
+type AttemptKey = (i64, u128);
+
+/// What the last item of a page was.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Place {
+    /// It waits, and had no attempt.
+    Waiting(delivery_waiting::Key),
+    /// The last one that waits: the newest attempt comes next.
+    Waited,
+    /// Its newest attempt.
+    Attempted(AttemptKey),
+}
 
 impl App {
-    /// Lists deliveries, newest first: of one endpoint those that had an attempt, or of one event those of every endpoint.
+    /// Lists deliveries: of one endpoint those that wait and had no attempt, then those that had one, newest first; or of one event those of every
+    /// endpoint.
     pub(crate) async fn list_deliveries(
         &self,
         scope: &EndpointScope,
@@ -102,9 +118,41 @@ impl App {
         endpoint: &Endpoint,
         page: &PageRequest,
     ) -> Result<Page<DeliveryView>, Error> {
-        let mut before: Option<Key> = self.open_token(list, &page.token)?;
-        let mut items = Vec::new();
-        let mut seen: BTreeSet<domain::EventRef> = BTreeSet::new();
+        let place: Option<Place> = self.open_token(list, &page.token)?;
+        let (mut items, before) = match place {
+            Some(Place::Attempted(key)) => (Vec::new(), Some(key)),
+            Some(Place::Waited) => (Vec::new(), None),
+            Some(Place::Waiting(_)) | None => {
+                let after = match place {
+                    Some(Place::Waiting(key)) => Some(key),
+                    Some(Place::Waited | Place::Attempted(_)) | None => None,
+                };
+                let waiting = self.waiting(endpoint, after, page.size).await?;
+                if let Some(key) = waiting.next {
+                    let next = self.make_token(list, &Place::Waiting(key));
+                    return Ok(Page { items: waiting.items, next });
+                }
+                (waiting.items, None)
+            }
+        };
+        if items.len() >= page.size {
+            return Ok(Page { items, next: self.make_token(list, &Place::Waited) });
+        }
+        let next = self.attempted(endpoint, before, page.size, &mut items).await?;
+        let next = next.map(|key| self.make_token(list, &Place::Attempted(key)));
+        Ok(Page { items, next: next.unwrap_or_default() })
+    }
+
+    /// Fills a page with what had attempts before `before`. Gives the key of the last attempt that was looked at when there may be more.
+    async fn attempted(
+        &self,
+        endpoint: &Endpoint,
+        mut before: Option<AttemptKey>,
+        size: usize,
+        items: &mut Vec<DeliveryView>,
+    ) -> Result<Option<AttemptKey>, Error> {
+        let mut seen: BTreeSet<domain::EventRef> =
+            items.iter().map(|view| view.summary.event.clone()).collect();
         let mut looked_at = 0;
         loop {
             let from = before.map(|(time, id)| (Timestamp::from_millis(time), id));
@@ -112,9 +160,8 @@ impl App {
                 self.deps.events.attempts_of_endpoint(endpoint.uid, from, ATTEMPTS_PAGE).await?;
             let is_end = facts.len() < ATTEMPTS_PAGE;
             for fact in facts {
-                if items.len() >= page.size || looked_at >= ATTEMPTS_MAX {
-                    let next = before.map(|key| self.make_token(list, &key));
-                    return Ok(Page { items, next: next.unwrap_or_default() });
+                if items.len() >= size || looked_at >= ATTEMPTS_MAX {
+                    return Ok(before);
                 }
                 looked_at += 1;
                 before = Some(key_of(&fact));
@@ -123,7 +170,7 @@ impl App {
                 }
             }
             if is_end {
-                return Ok(Page { items, next: String::new() });
+                return Ok(None);
             }
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use domain::egress_policy::EgressPolicy;
 use domain::{ApiVersion, limits};
 use ports::{
-    Clock, ConfigFeed, ConfigStore, DeadLetterStore, EventLog, EventStore, IdempotencyStore,
-    InboxStore, KeyProvider, LaneStore, Rng,
+    BacklogStore, Clock, ConfigFeed, ConfigStore, DeadLetterStore, EventLog, EventStore,
+    IdempotencyStore, InboxStore, KeyProvider, LaneStore, Rng,
 };
 
 /// What an operator may set.
@@ -46,6 +46,8 @@ pub struct Deps {
     pub events: Arc<dyn EventStore>,
     /// Lanes, read for the health of endpoints.
     pub lanes: Arc<dyn LaneStore>,
+    /// What waits, read for lists of deliveries.
+    pub backlog: Arc<dyn BacklogStore>,
     /// Commands to the owners of shards.
     pub inbox: Arc<dyn InboxStore>,
     /// Dead letters.

@@ -182,7 +182,8 @@ impl App {
         Ok(Page { items, next })
     }
 
-    /// Changes an endpoint: `change` turns what is set now into what shall be. A new URL or new headers allow a probe at once.
+    /// Changes an endpoint: `change` turns what is set now into what shall be. A new URL or new headers allow a probe at once; a change that changes
+    /// nothing writes nothing, so that etag and time stay.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::EtagMismatch`].
@@ -207,6 +208,10 @@ impl App {
             let new = changed(&old, draft, self.deps.clock.now());
             if validate_only {
                 return self.view(new).await;
+            }
+            if is_same(&old, &new) {
+                self.note_done(&name.tenant, request).await?;
+                return self.view(old).await;
             }
             let expect = Expect::At(old.endpoint.revision);
             match self.deps.config.put_endpoint(&new, &[], expect).await? {
@@ -328,6 +333,12 @@ fn as_if(endpoint: Endpoint, subscriptions: Vec<Subscription>) -> CreatedEndpoin
         subscriptions,
         secret: None,
     }
+}
+
+/// Whether only the time of the change tells the two apart.
+fn is_same(old: &EndpointConfig, new: &EndpointConfig) -> bool {
+    let update_time = old.endpoint.update_time;
+    Endpoint { update_time, ..new.endpoint.clone() } == old.endpoint
 }
 
 fn changed(old: &EndpointConfig, draft: EndpointDraft, now: Timestamp) -> EndpointConfig {

@@ -33,6 +33,8 @@ pub(crate) struct PublishDraft {
     pub(crate) ordering_key: Option<Arc<str>>,
     pub(crate) channels: Vec<Arc<str>>,
     pub(crate) deliver_at: Option<Timestamp>,
+    /// When it happened; `None`: now.
+    pub(crate) created_at: Option<Timestamp>,
 }
 
 /// A call of `PublishEvents`.
@@ -203,7 +205,7 @@ impl App {
             tenant: call.tenant.clone(),
             id,
             event_type: draft.event_type.clone(),
-            created_at: now,
+            created_at: draft.created_at.unwrap_or(now),
             api_version: api_version.unwrap_or(&self.config.api_version).clone(),
             content_type: draft.content_type.clone(),
             data: draft.data.clone(),

@@ -184,7 +184,15 @@ impl App {
             let mut view = self.get_subscription(name).await?;
             let old = view.subscription.revision;
             check_etag(name, etag, old)?;
-            let draft = change(SubscriptionDraft::of(&view.subscription))?;
+            let before = SubscriptionDraft::of(&view.subscription);
+            let draft = change(before.clone())?;
+            if draft == before {
+                // Nothing is written, so that etag and time stay.
+                if !validate_only {
+                    self.note_done(tenant, request).await?;
+                }
+                return Ok(view);
+            }
             view.subscription.event_types = draft.event_types;
             view.subscription.channels = draft.channels;
             view.subscription.update_time = self.deps.clock.now();

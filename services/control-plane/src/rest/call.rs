@@ -14,6 +14,7 @@ use tonic::service::Routes;
 use tower::ServiceExt;
 
 use super::RESPONSE_BYTES_MAX;
+use crate::api::status;
 
 /// The headers of a REST request that the handlers see as metadata.
 const FORWARDED: [HeaderName; 5] = [
@@ -49,7 +50,7 @@ pub(super) async fn unary(
         return Err(status);
     }
     let collected = Limited::new(body, RESPONSE_BYTES_MAX).collect().await;
-    let collected = collected.map_err(|error| Status::internal(format!("answer: {error}")))?;
+    let collected = collected.map_err(|error| status::bug(&error))?;
     if let Some(status) = collected.trailers().and_then(failure) {
         return Err(status);
     }
@@ -61,16 +62,16 @@ fn request(
     parts: &http::request::Parts,
     message: &DynamicMessage,
 ) -> Result<Request<Body>, Status> {
-    let too_long = |_| Status::invalid_argument("the request is too large");
+    let too_long = |_| status::too_large();
     let mut frame = BytesMut::with_capacity(FRAME_HEAD_BYTES + message.encoded_len());
     frame.put_u8(0);
     frame.put_u32(u32::try_from(message.encoded_len()).map_err(too_long)?);
-    message.encode(&mut frame).map_err(|error| Status::internal(error.to_string()))?;
+    message.encode(&mut frame).map_err(|error| status::bug(&error))?;
 
     let mut request = Request::new(Body::new(Full::new(frame.freeze())));
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
-    *request.uri_mut() = path.parse().map_err(|_| Status::internal("a method's path is no URI"))?;
+    *request.uri_mut() = path.parse().map_err(|_| status::bug(&"a method's path is no URI"))?;
     *request.extensions_mut() = parts.extensions.clone();
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -90,7 +91,7 @@ fn failure(headers: &HeaderMap) -> Option<Status> {
 
 /// Takes the one message out of its frame.
 fn unframe(mut frame: Bytes) -> Result<Bytes, Status> {
-    let malformed = || Status::internal("the answer is not one uncompressed gRPC message");
+    let malformed = || status::bug(&"the answer is not one uncompressed gRPC message");
     if frame.len() < FRAME_HEAD_BYTES || frame.get_u8() != 0 {
         return Err(malformed());
     }

@@ -8,11 +8,11 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessag
 use serde::ser::{Error, Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-/// Writes a message as JSON text.
+/// Writes a message as JSON text, by the rules in the documentation of [`super`].
 ///
 /// # Errors
 /// When a time or a duration is out of range: a bug of the handler.
-pub(super) fn to_json(message: &DynamicMessage) -> Result<Vec<u8>, serde_json::Error> {
+pub fn to_json(message: &DynamicMessage) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(&MessageJson(message))
 }
 

@@ -14,6 +14,7 @@ use wire::status::Details;
 use super::encode::MessageJson;
 use super::json_response;
 use super::path::Violation;
+use crate::api::status;
 
 /// An error on its way to a REST caller.
 #[derive(Debug)]
@@ -75,8 +76,9 @@ impl Failure {
         failure
     }
 
-    pub(super) fn unsupported_media_type(given: &str) -> Self {
-        let message = format!("content-type {given:?} is not supported; send application/json");
+    pub(super) fn unsupported_media_type(given: &str, also: &str) -> Self {
+        let message =
+            format!("content-type {given:?} is not supported; send application/json{also}");
         let status =
             Details::reason("UNSUPPORTED_MEDIA_TYPE").status(Code::InvalidArgument, message);
         Self { http: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..Self::of_status(&status) }
@@ -96,8 +98,7 @@ impl Failure {
 
     /// A bug of ours. The text is fixed; what happened goes to the log.
     pub(super) fn internal(error: impl fmt::Display) -> Self {
-        tracing::error!(error = %error, "an answer could not be turned into JSON");
-        Self::of_status(&Status::internal("internal error"))
+        Self::of_status(&status::bug(&error))
     }
 
     /// The answer.

@@ -116,7 +116,11 @@ fn is_twice(json_name: &str) -> String {
 }
 
 /// The bytes of `data`: JSON as it stands; of any other content type, the text of a string.
-fn body_of(data: &RawValue, content_type: &str, path: Path<'_>) -> Result<Bytes, Violation> {
+pub(super) fn body_of(
+    data: &RawValue,
+    content_type: &str,
+    path: Path<'_>,
+) -> Result<Bytes, Violation> {
     if encode::is_json(content_type) {
         return Ok(Bytes::copy_from_slice(data.get().as_bytes()));
     }
@@ -129,14 +133,14 @@ fn body_of(data: &RawValue, content_type: &str, path: Path<'_>) -> Result<Bytes,
     Ok(Bytes::from(text))
 }
 
-fn object<'b>(text: &'b str, path: Path<'_>) -> Result<Object<'b>, Violation> {
+pub(super) fn object<'b>(text: &'b str, path: Path<'_>) -> Result<Object<'b>, Violation> {
     serde_json::from_str(text).map_err(|error| match serde_json::from_str::<Json>(text) {
         Ok(value) => path.fault(format!("must be an object, not {}", decode::kind_of(&value))),
         Err(_) => path.fault(format!("is not valid JSON: {error}")),
     })
 }
 
-fn value(raw: &RawValue, path: Path<'_>) -> Result<Json, Violation> {
+pub(super) fn value(raw: &RawValue, path: Path<'_>) -> Result<Json, Violation> {
     serde_json::from_str(raw.get())
         .map_err(|error| path.fault(format!("is not valid JSON: {error}")))
 }

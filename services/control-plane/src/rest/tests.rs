@@ -1,5 +1,6 @@
 //! The transcoder against a fake of two services that records what reached it.
 
+mod cloudevents;
 mod fake;
 mod publishing;
 
@@ -44,15 +45,24 @@ async fn send_as(
     content_type: &str,
     body: impl Into<Bytes>,
 ) -> Answer {
+    send_with(fake, method, path, &[("content-type", content_type)], body).await
+}
+
+async fn send_with(
+    fake: &Fake,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Answer {
     let rest = Rest::new(wire::descriptor_pool(), "postrider.api.v1", fake.routes())
         .expect("the table builds");
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("content-type", content_type)
-        .header("authorization", "Bearer abc")
-        .body(Body::new(http_body_util::Full::new(body.into())))
-        .unwrap();
+    let mut request =
+        Request::builder().method(method).uri(path).header("authorization", "Bearer abc");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::new(http_body_util::Full::new(body.into()))).unwrap();
     let (head, body) = rest.handle(request).await.into_parts();
     let text = body.collect().await.unwrap().to_bytes();
     Answer {

@@ -11,6 +11,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 use tonic::body::Body;
 
+use crate::api::status;
+
 /// A body that, once the server shuts down, ends where it would have waited for more: a stream that lives for ever, such as
 /// health's `Watch`, must not hold up the drain. Bodies that have all they need are not touched.
 pub(super) struct AnswerBody<C> {
@@ -45,7 +47,7 @@ impl<C: Unpin> http_body::Body for AnswerBody<C> {
             return Poll::Pending;
         }
         self.cut = true;
-        let status = Status::unavailable("the server is shutting down");
+        let status = status::shutting_down();
         let mut trailers = HeaderMap::new();
         Poll::Ready(Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
     }

@@ -18,6 +18,7 @@ use wire::status::Details;
 
 use super::auth::Authenticator;
 use super::{Readiness, ServerOptions};
+use crate::api::status;
 use crate::rest::{Failure, Rest, json_response};
 
 /// What a caller that met the limit of calls should wait.
@@ -96,8 +97,7 @@ impl Front {
             Protocol::Rest => self.call_timeout,
         };
         let call = Box::pin(self.call(protocol, request));
-        let late = |_| Status::deadline_exceeded(format!("the call took longer than {limit:?}"));
-        timeout(limit, call).await.map_err(late)?
+        timeout(limit, call).await.map_err(|_| status::late(limit))?
     }
 
     async fn call(

@@ -1,12 +1,13 @@
 //! The connection to the server: one channel, the caller's key, the caller's tenant.
 
 use std::error::Error as _;
+use std::path::Path;
 use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 use wire::api::v1::dead_letter_service_client::DeadLetterServiceClient;
 use wire::api::v1::delivery_service_client::DeliveryServiceClient;
@@ -23,6 +24,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest answer: a page of the largest events.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How a certificate begins.
+const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// A connected client.
 #[derive(Debug, Clone)]
@@ -71,18 +75,7 @@ impl Api {
     /// [`Failure::Usage`] for an address or key that cannot be one, [`Failure::Unreachable`] when nobody answers there.
     pub(crate) async fn connect(global: &Global) -> Result<Self, Failure> {
         let server = &global.server;
-        if server.starts_with("https://") {
-            return Err(Failure::Usage(format!(
-                "--server {server}: this client speaks plain http; reach a server behind TLS through a tunnel such as `kubectl port-forward`"
-            )));
-        }
-        let endpoint = Endpoint::from_shared(server.clone())
-            .ok()
-            .filter(|_| server.starts_with("http://"))
-            .ok_or_else(|| {
-                let example = "http://127.0.0.1:7070";
-                Failure::Usage(format!("--server {server} is not an address such as {example}"))
-            })?;
+        let endpoint = endpoint(server, global.ca_file.as_deref())?;
         let key = match &global.api_key {
             None => None,
             Some(key) => {
@@ -133,6 +126,35 @@ impl Api {
     );
 }
 
+/// Where to connect, and whom to trust there: over https the public authorities, or those of `ca_file` alone.
+fn endpoint(server: &str, ca_file: Option<&Path>) -> Result<Endpoint, Failure> {
+    let (http, https) = (server.starts_with("http://"), server.starts_with("https://"));
+    let endpoint = Endpoint::from_shared(server.to_owned()).ok().filter(|_| http || https);
+    let endpoint = endpoint.ok_or_else(|| {
+        let example = "http://127.0.0.1:7070 or https://postrider.example.com";
+        Failure::Usage(format!("--server {server} is not an address such as {example}"))
+    })?;
+    if http {
+        return Ok(endpoint);
+    }
+    let tls = match ca_file {
+        None => ClientTlsConfig::new().with_webpki_roots(),
+        Some(file) => {
+            let pem = std::fs::read(file).map_err(|error| {
+                Failure::Usage(format!("--ca-file {} cannot be read: {error}", file.display()))
+            })?;
+            if !pem.windows(PEM_CERTIFICATE.len()).any(|part| part == PEM_CERTIFICATE) {
+                let file = file.display();
+                return Err(Failure::Usage(format!("--ca-file {file} holds no PEM certificate")));
+            }
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
+        }
+    };
+    endpoint.tls_config(tls).map_err(|error| {
+        Failure::Usage(format!("--server {server}: TLS cannot be set up: {}", innermost(&error)))
+    })
+}
+
 /// `transport error` says nothing; its last cause does.
 fn innermost(error: &tonic::transport::Error) -> String {
     let mut cause = error.source();
@@ -143,3 +165,6 @@ fn innermost(error: &tonic::transport::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 mod redrive;
 
 use clap::{Args, Subcommand, ValueEnum};
+use ports::Clock as _;
+use runtime::SystemClock;
 use wire::api::v1::dead_letter::Reason;
 use wire::api::v1::{
     DeadLetter, GetDeadLetterRequest, ListDeadLettersRequest, ListDeadLettersResponse,
@@ -11,7 +13,7 @@ use wire::api::v1::{
 use super::answer::Answer;
 use super::endpoint::with_note;
 use super::paging::{ListFlags, Rows, more};
-use super::values::{show_enum, show_time};
+use super::values::{Moment, parse_moment, show_enum, show_time};
 use super::{Api, event, names};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
@@ -36,6 +38,12 @@ pub(crate) struct ListArgs {
     /// Given up for this reason
     #[arg(long, value_enum, value_name = "REASON")]
     reason: Option<ReasonFlag>,
+    /// Only those given up since then: a time, or a duration such as 1h
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    since: Option<Moment>,
+    /// Only those given up before then
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    until: Option<Moment>,
     #[command(flatten)]
     flags: ListFlags,
 }
@@ -99,8 +107,15 @@ pub(crate) async fn run(
 }
 
 async fn list(args: ListArgs, api: &Api) -> Result<Answer, Failure> {
-    let reason = args.reason.map_or(Reason::Unspecified, Reason::from);
-    let rows = page_through(args.endpoint.as_deref(), reason, args.flags, api).await?;
+    let now = SystemClock::new().now();
+    let request = ListDeadLettersRequest {
+        parent: names::endpoint(api.tenant(), args.endpoint.as_deref().unwrap_or("-")),
+        reason: args.reason.map_or(Reason::Unspecified, Reason::from).into(),
+        start_time: args.since.map(|moment| moment.before(now)),
+        end_time: args.until.map(|moment| moment.before(now)),
+        ..Default::default()
+    };
+    let rows = page_through(request, args.flags, api).await?;
     let answer = ListDeadLettersResponse { dead_letters: rows.items, next_page_token: rows.next };
     let shown = Answer::table(&answer, &COLUMNS, answer.dead_letters.iter().map(row))?;
     let shown = with_note(shown, more(&answer.next_page_token));
@@ -110,22 +125,14 @@ async fn list(args: ListArgs, api: &Api) -> Result<Answer, Failure> {
 }
 
 async fn page_through(
-    endpoint: Option<&str>,
-    reason: Reason,
+    request: ListDeadLettersRequest,
     flags: ListFlags,
     api: &Api,
 ) -> Result<Rows<DeadLetter>, Failure> {
-    let parent = names::endpoint(api.tenant(), endpoint.unwrap_or("-"));
     let mut client = api.dead_letters();
     flags
         .fetch(async |page_size, page_token| {
-            let request = ListDeadLettersRequest {
-                parent: parent.clone(),
-                page_size,
-                page_token,
-                reason: reason.into(),
-                ..Default::default()
-            };
+            let request = ListDeadLettersRequest { page_size, page_token, ..request.clone() };
             let page = client.list_dead_letters(request).await?.into_inner();
             Ok((page.dead_letters, page.next_page_token))
         })
@@ -141,7 +148,9 @@ async fn find(id: &str, endpoint: Option<&str>, api: &Api) -> Result<String, Fai
         let parent = names::endpoint(api.tenant(), endpoint);
         return Ok(names::child(&parent, "deadLetters", id));
     }
-    let all = page_through(None, Reason::Unspecified, ListFlags::ALL, api).await?;
+    let parent = names::endpoint(api.tenant(), "-");
+    let all = ListDeadLettersRequest { parent, ..Default::default() };
+    let all = page_through(all, ListFlags::ALL, api).await?;
     let found = all.items.iter().find(|letter| names::last(&letter.name) == id);
     found.map(|letter| letter.name.clone()).ok_or_else(|| {
         Failure::Other(anyhow::anyhow!(

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// What can be done with deliveries.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List deliveries of an endpoint, or of an event across endpoints, newest first
+    /// List deliveries of an endpoint, those that wait untried first, or of an event across endpoints
     List(ListArgs),
     /// Show one delivery
     Get(Which),

@@ -122,6 +122,7 @@ async fn publish(args: PublishArgs, api: &Api) -> Result<Answer, Failure> {
         ordering_key: args.ordering_key.unwrap_or_default(),
         channels: args.channels,
         deliver_time: args.deliver_at.map(|moment| moment.after(now)),
+        create_time: None,
     };
     let request = PublishEventsRequest {
         parent: names::tenant(api.tenant()),

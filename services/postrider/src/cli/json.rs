@@ -1,9 +1,8 @@
-//! Messages of the API as the REST API shows them: proto3 JSON, with an event's `data` as what it is.
+//! Messages of the API as the REST API shows them.
 
 use anyhow::Context as _;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost_reflect::DynamicMessage;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use wire::api::v1;
 
 use crate::failure::Failure;
@@ -54,7 +53,7 @@ named!(
     RedriveDeadLetterResponse,
 );
 
-/// Makes the JSON of a message.
+/// Makes the JSON of a message: the REST API's own, so that scripts may use the one or the other.
 pub(crate) fn of<M: Named>(message: &M) -> Result<Value, Failure> {
     let descriptor = wire::descriptor_pool()
         .get_message_by_name(M::NAME)
@@ -62,52 +61,10 @@ pub(crate) fn of<M: Named>(message: &M) -> Result<Value, Failure> {
     let bytes = message.encode_to_vec();
     let dynamic = DynamicMessage::decode(descriptor, bytes.as_slice())
         .context("a message of the API does not fit its descriptor")?;
-    let mut value = serde_json::to_value(&dynamic).context("a message has no JSON form")?;
-    show_data(&mut value);
-    Ok(value)
-}
-
-/// Finds events, which sit under `event` and `events`, and shows their `data`.
-fn show_data(value: &mut Value) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(show_data),
-        Value::Object(fields) => {
-            for (name, field) in fields.iter_mut() {
-                match (name.as_str(), &mut *field) {
-                    ("event", Value::Object(event)) => show_event_data(event),
-                    ("events", Value::Array(events)) => {
-                        events
-                            .iter_mut()
-                            .filter_map(Value::as_object_mut)
-                            .for_each(show_event_data);
-                    }
-                    _ => show_data(field),
-                }
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-fn show_event_data(event: &mut Map<String, Value>) {
-    let Some(bytes) =
-        event.get("data").and_then(Value::as_str).and_then(|data| STANDARD.decode(data).ok())
-    else {
-        return;
-    };
-    let is_json =
-        event.get("contentType").and_then(Value::as_str).is_none_or(|media| media.contains("json"));
-    let parsed = is_json.then(|| serde_json::from_slice(&bytes).ok()).flatten();
-    let shown = parsed.or_else(|| String::from_utf8(bytes).ok().map(Value::String));
-    match shown {
-        Some(shown) => {
-            event.insert("data".to_owned(), shown);
-        }
-        None => {
-            let encoded = event.remove("data").unwrap_or_default();
-            event.insert("dataBase64".to_owned(), encoded);
-        }
-    }
+    let json = control_plane::rest::to_json(&dynamic).context("a message has no JSON form")?;
+    // An event's data may be JSON that no value of ours holds, such as 1e400: then it stays the base64 of proto3 JSON.
+    let value = serde_json::from_slice(&json).or_else(|_| serde_json::to_value(&dynamic));
+    Ok(value.context("a message has no JSON form")?)
 }
 
 #[cfg(test)]
@@ -137,5 +94,15 @@ mod tests {
         assert_eq!(event(b"{\"a\":1}", "application/json")["data"]["a"], 1);
         assert_eq!(event(b"hello", "text/plain")["data"], "hello");
         assert_eq!(event(b"\xff\x00", "application/octet-stream")["dataBase64"], "/wA=");
+        assert_eq!(event(b"1e400", "application/json")["data"], "MWU0MDA=");
+    }
+
+    #[test]
+    fn lists_and_false_are_there_as_in_rest() {
+        let none = of(&v1::ListDeadLettersResponse::default()).unwrap();
+        assert_eq!(none, serde_json::json!({ "deadLetters": [] }));
+        let result = v1::PublishResult { id: "e".to_owned(), ..Default::default() };
+        let published = of(&v1::PublishEventsResponse { results: vec![result] }).unwrap();
+        assert_eq!(published["results"][0], serde_json::json!({ "id": "e", "duplicate": false }));
     }
 }

@@ -108,4 +108,23 @@ mod tests {
         assert!(CRM_FAILURES > usize::try_from(domain::limits::BREAKER_FAILURES).unwrap());
         assert_eq!(deliveries_expected(), 12 + 6 + 2);
     }
+    /// A number of the summary that the README shows.
+    fn shown(what: &str) -> usize {
+        let readme = include_str!("../../../../README.md");
+        let line = readme.lines().find_map(|line| line.trim().strip_prefix(what));
+        let number = line.and_then(|rest| rest.split_whitespace().next());
+        number.unwrap_or_else(|| panic!("the README shows {what}")).parse().unwrap()
+    }
+
+    #[test]
+    fn the_readme_shows_the_numbers_of_this_cast() {
+        let dead = EVENTS.iter().filter(|event| Part::Warehouse.subscribes(event)).count();
+        let attempts_of_dead = dead * (Part::Warehouse.schedule_ms().len() + 1);
+        let requests = deliveries_expected() + CRM_FAILURES + attempts_of_dead;
+        assert_eq!(shown("published"), EVENTS.len());
+        assert_eq!(shown("delivered"), deliveries_expected());
+        assert_eq!(shown("verified"), requests);
+        assert_eq!(shown("retried"), requests - deliveries_expected() - dead);
+        assert_eq!((shown("dead-lettered"), shown("redriven")), (dead, dead));
+    }
 }

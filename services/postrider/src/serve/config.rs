@@ -20,7 +20,8 @@ use keys::RawScylla;
 pub(crate) use keys::{KEYS, Raw};
 
 /// Variables of our prefix that are no keys: the client's.
-const OWN_VARIABLES: &[&str] = &["POSTRIDER_SERVER", "POSTRIDER_API_KEY", "POSTRIDER_TENANT"];
+const OWN_VARIABLES: &[&str] =
+    &["POSTRIDER_SERVER", "POSTRIDER_API_KEY", "POSTRIDER_TENANT", "POSTRIDER_CA_FILE"];
 
 /// How a process is meant to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -80,6 +80,7 @@ impl Engine {
             idempotency: stores.idempotency,
             events: stores.events,
             lanes: stores.lanes,
+            backlog: stores.backlog,
             inbox: stores.inbox,
             dead_letters: stores.dead_letters,
             feed: self.embedded.feed(),
@@ -191,7 +192,7 @@ async fn watch_health(
 fn say(now: &Readiness, health: Health) {
     let reason = now.reasons.join(", ");
     match health {
-        Health::Failed { .. } => {
+        Health::Failed { .. } | Health::Damaged { .. } => {
             tracing::error!(
                 reason,
                 "the store has failed; restart the process when its cause is gone"
@@ -204,8 +205,14 @@ fn say(now: &Readiness, health: Health) {
 
 /// Whether the log takes writes and the store answers.
 async fn health(embedded: &Embedded, scylla: Option<&store_scylla::Store>) -> Readiness {
-    if let Health::Failed { file, reason } = embedded.health() {
-        return Readiness::not_ready(format!("{file} takes no writes any more: {reason}"));
+    match embedded.health() {
+        Health::Ok => {}
+        Health::Damaged { file, reason } => {
+            return Readiness::not_ready(format!("{file}: {reason}"));
+        }
+        Health::Failed { file, reason } => {
+            return Readiness::not_ready(format!("{file} takes no writes any more: {reason}"));
+        }
     }
     match scylla {
         None => Readiness::ready(),

@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{
-    Attempt, AttemptId, CommandKind, DeadLetter, DeadLetterId, DeadLetterReason, DeliveryState,
-    DisableReason, Disposition, EndpointState, EventRef, Fact, FactKind, OutcomeKind, RunId,
-    Trigger,
+    Attempt, AttemptId, BacklogKey, BacklogRow, CommandKind, DeadLetter, DeadLetterId,
+    DeadLetterReason, DeliveryState, DisableReason, Disposition, EndpointState, EventId, EventRef,
+    Fact, FactKind, LaneKey, OutcomeKind, RunId, Seq, Timestamp, Trigger, WaitReason,
 };
 use ports::{StateChange, StoredEvent};
 
@@ -245,4 +245,54 @@ async fn an_event_of_many_endpoints_hides_no_delivery() {
     let scope = EndpointScope { tenant: tenant(), endpoint: Some(name("shop").endpoint) };
     let attempts = world.app.list_attempts(&scope, &event.id, &page(0, "")).await.expect("ok");
     assert_eq!(attempts.items.len(), 1);
+}
+
+/// Puts an event in the backlog of its lane, as the worker of a paused endpoint does.
+async fn hold(world: &World, event: &EventRef, due: Timestamp, count: u64) {
+    let lane = LaneKey { shard: event.at.shard, endpoint: world.uid("shop").await };
+    let row = BacklogRow {
+        key: BacklogKey { due, seq: Seq(count) },
+        event: event.clone(),
+        run: RunId::LOG,
+        number: 1,
+        trigger: Trigger::Event,
+        reason: WaitReason::Held,
+        first_due: due,
+    };
+    world.app.deps.backlog.append(&[(lane, row)]).await.expect("appended");
+}
+
+#[tokio::test]
+async fn what_waits_untried_is_listed_first_and_each_delivery_once() {
+    let world = World::new().await;
+    world.endpoint("shop", "*").await;
+    let mut expected = Vec::new();
+    // More than one read of a lane, over all shards; two at a time are due at once.
+    for number in 0..900_u64 {
+        let held = event(&world).await.at;
+        let due = world.now() + Duration::from_millis(number / 2);
+        hold(&world, &held, due, number % 2).await;
+        expected.push(((due, number % 2, held.at.shard), held.id));
+    }
+    expected.sort();
+    let mut expected: Vec<EventId> = expected.into_iter().map(|(_, id)| id).collect();
+    let tried = event(&world).await.at;
+    hold(&world, &tried, world.now(), 7).await;
+    attempt(&world, &tried, 1, Disposition::Delivered).await;
+    expected.push(tried.id);
+    let scope = EndpointScope { tenant: tenant(), endpoint: Some(name("shop").endpoint) };
+    for size in [7, 450, 900, 1_000] {
+        let (mut token, mut ids) = (String::new(), Vec::new());
+        loop {
+            let part =
+                world.app.list_deliveries(&scope, None, &page(size, &token)).await.expect("ok");
+            assert!(part.items.len() <= usize::try_from(size).expect("fits"));
+            ids.extend(part.items.iter().map(|view| view.name.event.clone()));
+            token = part.next;
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(ids, expected, "pages of {size}");
+    }
 }

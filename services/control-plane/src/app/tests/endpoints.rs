@@ -89,6 +89,25 @@ async fn updates_respect_the_etag_and_probe_after_a_new_url() {
 }
 
 #[tokio::test]
+async fn a_change_that_changes_nothing_writes_nothing() {
+    let world = World::new().await;
+    let made = world.endpoint("shop", "*").await;
+    world.clock.advance(std::time::Duration::from_secs(1));
+    let shop = name("shop");
+    let same = world.app.update_endpoint(&shop, Ok, "", NOTHING).await.expect("ok");
+    assert_eq!(same.endpoint, made.view.endpoint);
+    assert_eq!(world.app.get_endpoint(&shop).await.expect("there").endpoint, made.view.endpoint);
+    let stale = world.app.update_endpoint(&shop, Ok, "1000", NOTHING).await;
+    assert!(matches!(stale, Err(Error::EtagMismatch(_))));
+    let sub = crate::app::name_of_subscription(&made.subscriptions[0]);
+    let before = world.app.get_subscription(&sub).await.expect("there");
+    let same = world.app.update_subscription(&sub, Ok, "", NOTHING).await.expect("ok");
+    assert_eq!(same, before);
+    assert_eq!(world.app.get_subscription(&sub).await.expect("there"), before);
+    assert!(world.commands().await.is_empty());
+}
+
+#[tokio::test]
 async fn states_change_by_the_rules() {
     let world = World::new().await;
     world.endpoint("shop", "*").await;

@@ -38,6 +38,7 @@ impl World {
             idempotency: store.clone(),
             events: store.clone(),
             lanes: store.clone(),
+            backlog: store.clone(),
             inbox: store.clone(),
             dead_letters: store.clone(),
             feed: Arc::new(MemoryFeed::new()),
@@ -145,6 +146,7 @@ pub(super) fn draft(data: &'static str) -> PublishDraft {
         ordering_key: None,
         channels: Vec::new(),
         deliver_at: None,
+        created_at: None,
     }
 }
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use wire::api::v1::dead_letter::Reason;
-use wire::api::v1::{DeadLetter, RedriveDeadLetterRequest};
+use wire::api::v1::{DeadLetter, ListDeadLettersRequest, RedriveDeadLetterRequest};
 
 use super::super::answer::Answer;
 use super::super::paging::ListFlags;
@@ -65,7 +64,9 @@ struct Tally {
 }
 
 async fn many(endpoint: Option<&str>, api: &Api, terminal: &Terminal) -> Result<Answer, Failure> {
-    let all = page_through(endpoint, Reason::Unspecified, ListFlags::ALL, api).await?;
+    let parent = names::endpoint(api.tenant(), endpoint.unwrap_or("-"));
+    let all = ListDeadLettersRequest { parent, ..Default::default() };
+    let all = page_through(all, ListFlags::ALL, api).await?;
     let bar = progress(all.items.len(), terminal);
     let mut tally = Tally::default();
     for letter in all.items {
