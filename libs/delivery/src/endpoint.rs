@@ -1,6 +1,7 @@
 //! What the lanes of one endpoint share: window, bucket, breaker, state.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use domain::{
     DeliveryPolicy, DisableReason, EndpointState, EndpointUid, Revision, Shard, TenantId, Timestamp,
@@ -17,6 +18,8 @@ pub struct EndpointSpec {
     pub uid: EndpointUid,
     /// Whose it is.
     pub tenant: TenantId,
+    /// Where its requests go, for dead letters that no request ended.
+    pub url: Arc<str>,
     /// Its policy.
     pub policy: DeliveryPolicy,
     /// Its state.

@@ -6,6 +6,7 @@ mod control;
 mod dispatch;
 mod ended;
 mod intake;
+mod letters;
 mod outcome;
 mod settle;
 mod span;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    EndpointUid, Epoch, Event, LaneKey, LaneRow, LogPosition, Position, RunId, RunState, Shard,
-    Timestamp, limits,
+    CommandId, EndpointUid, Epoch, Event, LaneKey, LaneRow, LastKnown, LogPosition, Position,
+    RunId, RunState, Shard, Timestamp, limits,
 };
 
 use crate::breaker::Breaker;
@@ -44,6 +45,8 @@ pub struct LoadedDelivery {
     pub run: RunState,
     /// Requests of all runs of this delivery.
     pub attempts_total: u32,
+    /// What the facts of all runs say last.
+    pub last: LastKnown,
 }
 
 /// Bounds of one worker.
@@ -107,6 +110,8 @@ struct InFlight {
     probe: bool,
     /// Its backlog row is written: the shard's position need not wait for it.
     spilled: bool,
+    /// A person cancelled the run meanwhile.
+    cancelled: bool,
 }
 
 /// A look into the store, and what it is for.
@@ -118,12 +123,17 @@ enum PendingLoad {
     Row(LaneKey, domain::BacklogRow),
     /// The row of what a person asked for.
     Asked(LaneKey, domain::BacklogRow),
+    /// A redrive that was cancelled, and the command that is done with it: its letter is put back.
+    Release(LaneKey, domain::EventRef, RunId, (Shard, CommandId)),
 }
 
 impl PendingLoad {
     fn lane(&self) -> LaneKey {
         match self {
-            Self::Record(lane, ..) | Self::Row(lane, _) | Self::Asked(lane, _) => *lane,
+            Self::Record(lane, ..)
+            | Self::Row(lane, _)
+            | Self::Asked(lane, _)
+            | Self::Release(lane, ..) => *lane,
         }
     }
 
@@ -131,6 +141,7 @@ impl PendingLoad {
         match self {
             Self::Record(lane, at, _) => (*lane, *at, RunId::LOG),
             Self::Row(lane, row) | Self::Asked(lane, row) => (*lane, row.event.at, row.run),
+            Self::Release(lane, event, run, _) => (*lane, event.at, *run),
         }
     }
 }

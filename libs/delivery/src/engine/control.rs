@@ -183,7 +183,9 @@ impl Engine {
             CommandKind::Test { event, run } => {
                 self.ask(lane, &command, event, *run, Trigger::Test, now);
             }
-            CommandKind::Cancel { event } => self.cancel(lane, &command, event, now),
+            CommandKind::Cancel { event, runs, redrive } => {
+                self.cancel(lane, &command, (event, runs, *redrive), now);
+            }
             CommandKind::Resume { catch_up } => self.resume(lane, &command, *catch_up),
             CommandKind::Probe => {
                 if let Some(endpoint) = self.endpoints.get_mut(&command.endpoint) {

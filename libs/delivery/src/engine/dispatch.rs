@@ -118,6 +118,7 @@ impl Engine {
                 sole,
                 probe,
                 spilled: false,
+                cancelled: false,
             },
         );
     }

@@ -2,8 +2,8 @@
 
 use domain::{
     Attempt, BacklogKey, BreakerState, DeadLetter, DeadLetterId, DeadLetterReason, DisableReason,
-    Disposition, EndpointState, Fact, FactKind, OutcomeKind, Timestamp, Trigger, WaitReason,
-    limits,
+    Disposition, EndpointState, EndpointUid, Fact, FactKind, OutcomeKind, RunId, Timestamp,
+    Trigger, WaitReason, limits,
 };
 
 use super::settle::{Settlement, row_of};
@@ -47,6 +47,7 @@ impl Engine {
             // The shard has another owner, or the endpoint is gone: a success may still be recorded, nothing else.
             let mut write = self.new_write();
             write.facts.push(fact(&flight, &report, Disposition::Delivered));
+            write.resolved.extend(resolved(&flight));
             self.write(write, Settlement::default());
         }
         self.pump(now);
@@ -188,6 +189,10 @@ impl Engine {
                     return Fate::DeadLetter(DeadLetterReason::Exhausted);
                 };
                 let schedule = &endpoint.spec.policy.retry_schedule;
+                // Nobody waits for a redrive that was cancelled: its letter comes back now rather than when its next attempt would be due.
+                if flight.cancelled && flight.item.trigger == Trigger::Redrive {
+                    return Fate::DeadLetter(DeadLetterReason::Exhausted);
+                }
                 match retry_delay(schedule, flight.item.number, &report.outcome, jitter, now) {
                     Some(delay) => Fate::Retry(now + delay),
                     None => Fate::DeadLetter(DeadLetterReason::Exhausted),
@@ -209,10 +214,7 @@ impl Engine {
         let mut settlement = Settlement { lane: Some(key), ..Settlement::default() };
         let disposition = match fate {
             Fate::Delivered => {
-                if flight.item.trigger == Trigger::Redrive {
-                    let id = DeadLetterId::of(key.endpoint, &flight.item.at);
-                    write.resolved.push((key.endpoint, id, flight.item.run));
-                }
+                write.resolved.extend(resolved(&flight));
                 Disposition::Delivered
             }
             Fate::Retry(due) => {
@@ -264,6 +266,13 @@ impl Engine {
         write.rows.push((flight.lane, row_of(&flight.item, row_key, number, WaitReason::Schedule)));
         Some(row_key)
     }
+}
+
+/// The dead letter that the success of a redrive resolves.
+fn resolved(flight: &InFlight) -> Option<(EndpointUid, DeadLetterId, RunId)> {
+    let uid = flight.lane.endpoint;
+    let id = DeadLetterId::of(uid, &flight.item.at);
+    (flight.item.trigger == Trigger::Redrive).then_some((uid, id, flight.item.run))
 }
 
 fn fact(flight: &InFlight, report: &AttemptReport, disposition: Disposition) -> Fact {

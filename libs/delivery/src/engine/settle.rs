@@ -1,6 +1,9 @@
 //! What changes once a write is durable.
 
-use domain::{BacklogKey, LaneKey, LogPosition, Position, RunId, Timestamp, WaitReason};
+use domain::{
+    BacklogKey, CommandId, EventRef, LaneKey, LogPosition, Position, RunId, Shard, Timestamp,
+    WaitReason,
+};
 
 use super::Engine;
 use crate::effect::{AttemptToken, WriteToken};
@@ -24,6 +27,8 @@ pub(super) struct Settlement {
     pub(super) caught_up: Option<(Position, Position)>,
     /// The lane's row is in the store.
     pub(super) lane_stored: bool,
+    /// Redrives that are cancelled, with the command that is done once their letters are back.
+    pub(super) released: Vec<(EventRef, RunId, (Shard, CommandId))>,
 }
 
 impl Engine {
@@ -63,6 +68,9 @@ impl Engine {
         }
         for (token, row) in settlement.spilled {
             positions.extend(self.settle_spilled(key, token, row));
+        }
+        for (event, run, command) in settlement.released {
+            self.look_for_release(key, event, run, command);
         }
         if let Some((from, to)) = settlement.caught_up {
             self.caught_up(key, from, to, now);

@@ -1,12 +1,11 @@
 //! From a backlog row to an attempt: read a page, look what has happened since, send.
 
 use domain::{
-    BacklogRow, DeadLetterReason, EndpointUid, EventRef, Fact, FactKind, LaneKey, RunId, Timestamp,
+    BacklogRow, DeadLetterReason, EndpointUid, EventRef, LaneKey, RunId, Timestamp, Trigger,
     WaitReason, limits,
 };
 
 use super::dispatch::LOAD_AHEAD;
-use super::settle::Settlement;
 use super::{Engine, LoadedDelivery, PendingLoad};
 use crate::effect::{Effect, LoadToken};
 use crate::endpoint::Endpoint;
@@ -46,7 +45,13 @@ impl Engine {
         self.load(PendingLoad::Row(key, row), key.endpoint, event, run);
     }
 
-    fn load(&mut self, what: PendingLoad, endpoint: EndpointUid, event: EventRef, run: RunId) {
+    pub(super) fn load(
+        &mut self,
+        what: PendingLoad,
+        endpoint: EndpointUid,
+        event: EventRef,
+        run: RunId,
+    ) {
         let token = LoadToken(self.token());
         self.loads.insert(token, what);
         self.effects.push_back(Effect::Load { token, endpoint, event, run, body: true });
@@ -103,6 +108,9 @@ impl Engine {
                     self.row_loaded(key, row, loaded, now);
                 }
             }
+            Some(PendingLoad::Release(key, event, run, command)) => {
+                self.release(key, &event, run, &loaded, command, now);
+            }
             Some(PendingLoad::Asked(key, row)) => {
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.asking = lane.asking.saturating_sub(1);
@@ -120,6 +128,9 @@ impl Engine {
         match look {
             PendingLoad::Record(key, at, event) => self.look_before_sending(key, at, &event),
             PendingLoad::Row(key, row) => self.load_row(key, row),
+            PendingLoad::Release(key, event, run, command) => {
+                self.look_for_release(key, event, run, command);
+            }
             PendingLoad::Asked(key, row) => {
                 let (event, run) = (row.event.clone(), row.run);
                 self.load(PendingLoad::Asked(key, row), key.endpoint, event, run);
@@ -141,7 +152,7 @@ impl Engine {
         };
         let asked = row.reason == WaitReason::Asked;
         if loaded.run.voids(row.number) {
-            return self.row_is_void(key, &row, now);
+            return self.row_is_void(key, &row, &loaded, now);
         }
         if lane.active.contains(&(row.event.at, row.run)) {
             return lane.backlog.defer(row.key);
@@ -151,10 +162,10 @@ impl Engine {
             return lane.backlog.put_back(row.key);
         }
         if now.since(row.first_due) > limits::EXPIRY {
-            return self.expire_row(key, row, loaded, now);
+            return self.end_row(key, row, loaded, DeadLetterReason::Expired, now);
         }
         let Some(event) = loaded.event else {
-            return self.expire_row(key, row, loaded, now);
+            return self.end_row(key, row, loaded, DeadLetterReason::Expired, now);
         };
         lane.active.insert((row.event.at, row.run));
         let item = Item {
@@ -172,51 +183,21 @@ impl Engine {
         if asked { lane.asked.push_back(item) } else { lane.ready.push_back(item) }
     }
 
-    fn row_is_void(&mut self, key: LaneKey, row: &BacklogRow, now: Timestamp) {
+    fn row_is_void(
+        &mut self,
+        key: LaneKey,
+        row: &BacklogRow,
+        loaded: &LoadedDelivery,
+        now: Timestamp,
+    ) {
+        if row.trigger == Trigger::Redrive && loaded.run.has_ended() {
+            return self.redrive_has_ended(key, row, loaded, now);
+        }
         let moved = self.lanes.get_mut(&key).is_some_and(|lane| lane.row_done(row.key));
         if moved {
             self.touch(key, now);
         }
         self.go_on_catching_up(key);
-    }
-
-    /// Ends a run that has waited for over 7 days past its first due time (or whose body is gone).
-    fn expire_row(
-        &mut self,
-        key: LaneKey,
-        row: BacklogRow,
-        loaded: LoadedDelivery,
-        now: Timestamp,
-    ) {
-        let reason = DeadLetterReason::Expired;
-        let mut write = self.new_write();
-        let event_type = loaded.event.as_ref().map(|event| event.event_type.to_string());
-        write
-            .events
-            .extend(loaded.event.filter(|_| !loaded.stored).map(|e| (row.event.clone(), e)));
-        write.dead_letters.push(domain::DeadLetter {
-            id: domain::DeadLetterId::of(key.endpoint, &row.event),
-            tenant: row.event.tenant.clone(),
-            endpoint: key.endpoint,
-            url: String::new(),
-            event: row.event.clone(),
-            event_type: event_type.unwrap_or_default(),
-            reason,
-            last_outcome: None,
-            attempts: loaded.attempts_total,
-            run: row.run,
-            time: now,
-        });
-        write.facts.push(Fact {
-            id: domain::AttemptId::of_mark(row.run, row.event.at),
-            event: row.event,
-            endpoint: key.endpoint,
-            run: row.run,
-            time: now,
-            kind: FactKind::DeadLettered(reason),
-        });
-        let done = vec![Origin::Row(row.key)];
-        self.write(write, Settlement { lane: Some(key), done, ..Settlement::default() });
     }
 
     /// Puts loaded rows back: the endpoint may not be sent to.

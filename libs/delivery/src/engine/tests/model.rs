@@ -138,7 +138,11 @@ impl History {
             Step::Resend { endpoint, event } => self.resend(endpoint, event),
             Step::Cancel { endpoint, event } => {
                 if let Some(event) = self.pick(event, endpoint) {
-                    let kind = CommandKind::Cancel { event: event.clone() };
+                    let kind = CommandKind::Cancel {
+                        event: event.clone(),
+                        runs: Vec::new(),
+                        redrive: None,
+                    };
                     self.world.command_in(event.at.shard, self.uids[endpoint], kind);
                 }
             }
@@ -193,7 +197,7 @@ impl History {
         for (event, to) in &self.events {
             for uid in to.iter().filter(|uid| Some(**uid) != self.deleted) {
                 let run = world.store.run(*uid, event.at, RunId::LOG);
-                assert!(run.ended, "DL-1: {event:?} to {uid} is lost");
+                assert!(run.has_ended(), "DL-1: {event:?} to {uid} is lost");
                 let of_log = |s: &&super::world::Sent| {
                     s.endpoint == *uid && s.at == *event && s.run == RunId::LOG
                 };

@@ -150,7 +150,7 @@ fn a_spilled_attempt_that_nobody_saw_the_end_of_is_made_again() {
     world.always(uid, status(200));
     world.run_for(secs(60));
     assert_eq!(world.sent.len(), 2);
-    assert!(world.store.run(uid, event.at, domain::RunId::LOG).ended);
+    assert!(world.store.run(uid, event.at, domain::RunId::LOG).has_ended());
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{
-    ApiVersion, BacklogKey, Command, CommandId, CommandKind, ContentType, DeliveryPolicy,
-    EndpointState, EndpointUid, Epoch, Event, EventId, EventRef, EventType, LaneKey, LogPosition,
-    OutcomeKind, Position, RetryAfter, Revision, RunId, Shard, TenantId, Timestamp, Trigger,
+    ApiVersion, BacklogKey, Command, CommandId, CommandKind, ContentType, DeadLetterId,
+    DeliveryPolicy, EndpointState, EndpointUid, Epoch, Event, EventId, EventRef, EventType,
+    LaneKey, LogPosition, OutcomeKind, Position, RetryAfter, Revision, RunId, Shard, TenantId,
+    Timestamp, Trigger,
 };
 use uuid::Uuid;
 
@@ -160,6 +161,7 @@ impl World {
         let spec = EndpointSpec {
             uid,
             tenant: TenantId::default_tenant(),
+            url: "https://example.com/".into(),
             policy,
             state: EndpointState::Active,
             state_time: self.now,
@@ -258,6 +260,25 @@ impl World {
         id
     }
 
+    /// A person redrives the dead letter of an event.
+    pub(super) fn redrive(&mut self, uid: EndpointUid, event: &EventRef) -> RunId {
+        let (dead_letter, run) = (DeadLetterId::of(uid, event), self.run_id());
+        assert!(self.store.dead_letters.contains_key(&(uid, dead_letter)));
+        self.store.redriving.insert((uid, dead_letter), run);
+        let kind = CommandKind::Redrive { dead_letter, event: event.clone(), run };
+        self.command_in(event.at.shard, uid, kind);
+        run
+    }
+
+    /// A person cancels a delivery; the control plane names the runs that it sees.
+    pub(super) fn cancel(&mut self, uid: EndpointUid, event: &EventRef) {
+        let facts = self.store.facts.get(&(uid, event.at)).into_iter().flatten();
+        let runs = facts.map(|fact| fact.run).collect();
+        let redrive = self.store.redriving.get(&(uid, DeadLetterId::of(uid, event))).copied();
+        let kind = CommandKind::Cancel { event: event.clone(), runs, redrive };
+        self.command_in(event.at.shard, uid, kind);
+    }
+
     // What the worker does.
 
     /// A worker starts, or takes over, with what is durable.
@@ -335,7 +356,7 @@ impl World {
     fn note_risk(&mut self, shard: Option<Shard>) {
         let sent = self.sent.iter().filter(|s| shard.is_none_or(|shard| s.at.at.shard == shard));
         let open: BTreeSet<_> = sent
-            .filter(|s| !self.store.run(s.endpoint, s.at.at, s.run).ended)
+            .filter(|s| !self.store.run(s.endpoint, s.at.at, s.run).has_ended())
             .map(|s| (s.endpoint, s.at.at, s.run))
             .collect();
         open.into_iter().for_each(|key| *self.at_risk.entry(key).or_default() += 1);

@@ -1,0 +1,110 @@
+//! What people ask for, when the endpoint is in no state for it, and when the worker dies in between.
+
+use domain::{CommandKind, DeliveryPolicy, EndpointUid, EventRef};
+
+use super::world::{SHARD, World, secs, status};
+
+/// An endpoint with so many dead letters.
+fn with_letters(policy: DeliveryPolicy, count: usize) -> (World, EndpointUid, Vec<EventRef>) {
+    let mut world = World::new();
+    let uid = world.endpoint_with(policy);
+    world.always(uid, status(400));
+    let events = (0..count).map(|_| world.publish(&[uid])).collect();
+    world.run_for(secs(1));
+    assert_eq!(world.store.letters_of(uid).len(), count);
+    (world, uid, events)
+}
+
+#[test]
+fn a_redrive_whose_success_was_recorded_resolves_its_letter_after_a_crash() {
+    let (mut world, uid, events) = with_letters(DeliveryPolicy::default(), 1);
+    world.always(uid, status(200));
+    world.store_ms_max = 1_000;
+    world.redrive(uid, &events[0]);
+    while world.sent.len() < 2 {
+        world.run_for(std::time::Duration::from_millis(1));
+    }
+    assert_eq!(world.engine.writes_pending(), 1, "its outcome is on its way");
+    // The attempt is durable, and that the letter is resolved is not.
+    world.crash(0, 5);
+    world.run_for(secs(60));
+    assert_eq!(world.sent.len(), 2);
+    assert!(world.store.letters_of(uid).is_empty());
+}
+
+#[test]
+fn a_late_success_after_a_take_over_resolves_the_letter() {
+    let (mut world, uid, events) = with_letters(DeliveryPolicy::default(), 1);
+    let mut seen = 0;
+    world.script(uid, move |_, _| {
+        seen += 1;
+        if seen == 1 { status(200).after(secs(5)) } else { status(500).after(secs(10)) }
+    });
+    world.redrive(uid, &events[0]);
+    world.run_for(secs(1));
+    world.reassign(SHARD);
+    world.run_for(secs(6));
+    assert!(world.store.letters_of(uid).is_empty());
+    world.run_for(secs(600));
+    assert_eq!(world.sent.len(), 3);
+    assert!(world.store.letters_of(uid).is_empty());
+}
+
+#[test]
+fn cancelling_a_redrive_puts_its_letter_back() {
+    for (after, crash) in [(0, false), (0, true), (20, false), (20, true)] {
+        let (mut world, uid, events) = with_letters(DeliveryPolicy::default(), 1);
+        let before = world.store.letters_of(uid)[0].clone();
+        world.always(uid, status(500).after(secs(after)));
+        world.store_ms_max = 100;
+        world.redrive(uid, &events[0]);
+        world.run_for(secs(15));
+        world.cancel(uid, &events[0]);
+        if crash {
+            world.run_for(std::time::Duration::from_millis(1));
+            world.crash(0, 5);
+            world.cancel(uid, &events[0]);
+        }
+        world.run_for(secs(30));
+        assert!(world.store.redriving.is_empty(), "{after} {crash}");
+        let letter = world.store.letters_of(uid)[0].clone();
+        assert_eq!((letter.id, &letter.event_type), (before.id, &before.event_type));
+        if after == 0 {
+            assert_eq!(letter.reason, before.reason);
+        }
+        let sent = world.sent.len();
+        world.always(uid, status(200));
+        world.run_for(secs(86_400));
+        assert_eq!(world.sent.len(), sent, "it is not tried again");
+        world.redrive(uid, &events[0]);
+        world.run_for(secs(1));
+        assert!(world.store.letters_of(uid).is_empty());
+    }
+}
+
+#[test]
+fn a_redrive_that_was_on_its_way_when_it_was_cancelled_and_succeeds_resolves_its_letter() {
+    let (mut world, uid, events) = with_letters(DeliveryPolicy::default(), 1);
+    world.always(uid, status(200).after(secs(20)));
+    world.redrive(uid, &events[0]);
+    world.run_for(secs(1));
+    world.cancel(uid, &events[0]);
+    world.run_for(secs(60));
+    assert!(world.store.letters_of(uid).is_empty());
+}
+
+#[test]
+fn cancelling_ends_a_retry_of_a_resend_that_waits_in_the_store_alone() {
+    let mut world = World::new();
+    let uid = world.endpoint();
+    let event = world.publish(&[uid]);
+    world.always(uid, status(500));
+    let run = world.run_id();
+    world.command(uid, CommandKind::Resend { event: event.clone(), run });
+    world.run_for(secs(15));
+    assert_eq!(world.sent.len(), 3);
+    world.cancel(uid, &event);
+    world.run_for(secs(86_400));
+    assert_eq!(world.sent.len(), 3);
+    assert!(world.store.letters_of(uid).is_empty());
+}
