@@ -106,6 +106,10 @@ impl Engine {
         if flight.generation != endpoint.breaker.generation() {
             return;
         }
+        // What a person asked for goes out beside an open breaker's own attempts: only its success says something, or a burst of redrives would disable.
+        if endpoint.breaker.is_open() && !flight.sole && health != Health::Success {
+            return;
+        }
         if flight.probe {
             let pace = endpoint.probe_pace(now);
             endpoint.probe_next = pace.map(|pace| now + pace);

@@ -1,6 +1,6 @@
 //! What people ask for, when the endpoint is in no state for it, and when the worker dies in between.
 
-use domain::{CommandKind, DeliveryPolicy, EndpointUid, EventRef};
+use domain::{CommandKind, DeliveryPolicy, EndpointState, EndpointUid, EventRef};
 
 use super::world::{SHARD, World, secs, status};
 
@@ -107,4 +107,23 @@ fn cancelling_ends_a_retry_of_a_resend_that_waits_in_the_store_alone() {
     world.run_for(secs(86_400));
     assert_eq!(world.sent.len(), 3);
     assert!(world.store.letters_of(uid).is_empty());
+}
+
+#[test]
+fn a_burst_of_redrives_to_a_dead_endpoint_does_not_disable_it() {
+    let policy = DeliveryPolicy { max_concurrency: 1, ..DeliveryPolicy::default() };
+    let (mut world, uid, events) = with_letters(policy, 40);
+    world.always(uid, status(500));
+    for event in &events {
+        world.redrive(uid, event);
+    }
+    assert_eq!(world.sent.len(), 80);
+    assert_eq!(world.store.state(uid), EndpointState::Active);
+    world.always(uid, status(200));
+    let opened = world.now;
+    let waiting = world.publish(&[uid]);
+    world.run_for(secs(11));
+    let first = world.sent.iter().find(|sent| sent.at == waiting);
+    let wait = first.expect("the pace has gone on").time.since(opened);
+    assert!(wait <= secs(10), "{wait:?}");
 }
