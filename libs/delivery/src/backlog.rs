@@ -136,6 +136,43 @@ impl Backlog {
         self.rows.insert(row.key, Entry { row, state: RowState::Busy });
     }
 
+    /// Takes rows in memory that wait since before `first_due` was `limit`, at most so many.
+    pub(crate) fn take_older(&mut self, limit: Timestamp, most: usize) -> Vec<BacklogRow> {
+        let is_older =
+            |key: &&BacklogKey| self.rows.get(key).is_some_and(|entry| entry.row.first_due < limit);
+        let keys: Vec<BacklogKey> =
+            self.waiting.iter().filter(is_older).take(most).copied().collect();
+        keys.iter().for_each(|key| {
+            self.waiting.remove(key);
+            self.set(*key, RowState::Busy);
+        });
+        keys.iter().filter_map(|key| self.rows.get(key)).map(|entry| entry.row.clone()).collect()
+    }
+
+    /// Whether a row in memory waits since before its first due time was `limit`.
+    pub(crate) fn has_older(&self, limit: Timestamp) -> bool {
+        let mut waiting = self.waiting.iter().filter_map(|key| self.rows.get(key));
+        waiting.any(|entry| entry.row.first_due < limit)
+    }
+
+    /// Rows in memory that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether a page is on its way.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// Whether nothing waits, in memory, in the store or on its way there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+            && self.pending.is_empty()
+            && self.reading.is_none()
+            && self.next_due.is_none()
+    }
+
     /// Asks for the next page, if one is due: bounds `(after, upto]`. The caller must read it.
     pub(crate) fn request_page(&mut self, now: Timestamp) -> Option<(BacklogKey, BacklogKey)> {
         if self.reading.is_some() || self.next_due.is_none_or(|due| due > now) {

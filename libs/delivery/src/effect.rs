@@ -137,6 +137,8 @@ pub struct Write {
     pub resolved: Vec<(EndpointUid, DeadLetterId, RunId)>,
     /// Commands that are done.
     pub commands: Vec<(Shard, CommandId)>,
+    /// Lanes with nothing to remember, with the last key of their backlog that is handed off. One that a later write saves stays.
+    pub removed: Vec<(LaneKey, BacklogKey)>,
 }
 
 impl Write {
@@ -150,6 +152,7 @@ impl Write {
             facts: Vec::new(),
             resolved: Vec::new(),
             commands: Vec::new(),
+            removed: Vec::new(),
         }
     }
 
@@ -162,5 +165,6 @@ impl Write {
             && self.dead_letters.is_empty()
             && self.resolved.is_empty()
             && self.commands.is_empty()
+            && self.removed.is_empty()
     }
 }

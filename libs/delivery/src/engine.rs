@@ -10,6 +10,7 @@ mod letters;
 mod outcome;
 mod settle;
 mod span;
+mod sweep;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -186,6 +187,7 @@ impl Engine {
     ) {
         let span = self.config.span_records_max;
         self.shards.insert(shard, Tracker::new(epoch, acked, head, span));
+        self.timers.set_earlier(Timer::Sweep, now + limits::SWEEP_INTERVAL);
         for row in lanes {
             let (key, uid) = (row.key, row.key.endpoint);
             let breaker = row.breaker;
@@ -300,6 +302,7 @@ impl Engine {
                 Timer::Queue(key) => self.expire_queue(key, now),
                 Timer::Span(shard) => self.spill_old(shard, now),
                 Timer::Save => self.save_dirty(),
+                Timer::Sweep => self.sweep(now),
             }
         }
         self.pump(now);

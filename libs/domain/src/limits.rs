@@ -82,6 +82,15 @@ pub const PROBE_END: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long a delivery may wait past its first due time before it becomes a dead letter, `expired` (spec §3).
 pub const EXPIRY: Duration = Duration::from_secs(7 * 24 * 3_600);
 
+/// How often what has waited for too long is looked for, and lanes that remember nothing are forgotten (`architecture.md` §3).
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Wait before a sweep that has not come to its end goes on: long enough for the store to take what it led to.
+pub const SWEEP_STEP: Duration = Duration::from_secs(1);
+/// Rows that one step of a sweep looks at: a bound of bodies in memory and of what the store is asked at once.
+pub const SWEEP_ROWS_MAX: usize = 1_024;
+/// How long a lane is kept for its last success and failure alone, which an endpoint's health shows.
+pub const LANE_KEPT_IDLE: Duration = Duration::from_secs(24 * 3_600);
+
 /// Most deliveries in a lane's memory queue (`performance.md` §3.3).
 pub const LANE_QUEUE_MAX: usize = 256;
 /// Most bytes in a lane's memory queue (`performance.md` §3.3).

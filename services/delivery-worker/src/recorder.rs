@@ -43,6 +43,8 @@ struct Batch {
     facts: Vec<domain::Fact>,
     resolved: Vec<(domain::EndpointUid, domain::DeadLetterId, domain::RunId)>,
     commands: Vec<(domain::Shard, domain::CommandId)>,
+    /// Lanes to forget; one that a later write of the batch saves stays.
+    removed: std::collections::BTreeMap<domain::LaneKey, domain::BacklogKey>,
 }
 
 impl Batch {
@@ -51,7 +53,11 @@ impl Batch {
         let mut batch = Self::default();
         for write in writes.drain(..) {
             batch.tokens.push(write.token);
+            for lane in &write.lanes {
+                batch.removed.remove(&lane.key);
+            }
             batch.lanes.extend(write.lanes);
+            batch.removed.extend(write.removed);
             batch
                 .events
                 .extend(write.events.into_iter().map(|(at, event)| StoredEvent { at, event }));
@@ -90,6 +96,10 @@ impl Batch {
         for (shard, id) in &self.commands {
             until_done(clock, "a command", || deps.inbox.done(*shard, std::slice::from_ref(id)))
                 .await;
+        }
+        for (lane, upto) in &self.removed {
+            until_done(clock, "a lane to forget", || deps.backlog.trim(*lane, *upto)).await;
+            until_done(clock, "a lane to forget", || deps.lanes.remove(*lane)).await;
         }
         self.tokens
     }

@@ -1,8 +1,8 @@
 //! Configuration, changes of state, and commands from people.
 
 use domain::{
-    BacklogRow, BreakerState, Command, CommandKind, EndpointState, EndpointUid, EventRef, LaneKey,
-    Revision, RunId, Timestamp, Trigger, WaitReason,
+    BacklogKey, BacklogRow, BreakerState, Command, CommandKind, EndpointState, EndpointUid,
+    EventRef, LaneKey, Revision, RunId, Timestamp, Trigger, WaitReason,
 };
 
 use super::settle::Settlement;
@@ -52,24 +52,22 @@ impl Engine {
         keys.filter_map(|key| self.lanes.get(&key))
     }
 
-    /// Forgets an endpoint that was deleted: what is pending is cancelled, nothing more is sent.
+    /// Forgets an endpoint that was deleted: what is pending is cancelled, nothing more is sent. Also one that is known by its lanes alone.
     pub fn remove(&mut self, uid: EndpointUid) {
-        let Some(endpoint) = self.endpoints.remove(&uid) else {
-            return;
-        };
-        for shard in endpoint.lanes {
-            let key = LaneKey { shard, endpoint: uid };
-            let Some(lane) = self.lanes.remove(&key) else {
+        self.endpoints.remove(&uid);
+        let keys: Vec<LaneKey> = self.lanes_of(uid).map(|lane| lane.key).collect();
+        for key in &keys {
+            let Some(lane) = self.drop_lane(*key) else {
                 continue;
             };
-            self.timers.clear(crate::timers::Timer::Lane(key));
-            self.timers.clear(crate::timers::Timer::Queue(key));
             for position in live_positions(&lane) {
-                self.record_done(shard, position);
+                self.record_done(key.shard, position);
             }
             // What waits for a write or a look of this lane is handed off with it.
-            self.release_pending(key);
+            self.release_pending(*key);
         }
+        let everything = BacklogKey::end_of(Timestamp::MAX);
+        self.remove_stored(keys.into_iter().map(|key| (key, everything)).collect());
         self.timers.clear(crate::timers::Timer::Endpoint(uid));
     }
 
@@ -173,6 +171,14 @@ impl Engine {
     /// Does what a person asked for. The command is marked as done together with what it leads to.
     pub fn handle_command(&mut self, command: Command, now: Timestamp) {
         let lane = LaneKey { shard: command.shard, endpoint: command.endpoint };
+        if !self.knows(command.endpoint) {
+            // The caller reads a tenant's configuration after its commands: the endpoint was deleted, and lanes that an owner before left of it go too.
+            self.remove(command.endpoint);
+            if self.shards.contains_key(&command.shard) {
+                self.finish_command(&command);
+            }
+            return;
+        }
         match &command.kind {
             CommandKind::Redrive { event, run, .. } => {
                 self.ask(lane, &command, event, *run, Trigger::Redrive, now);

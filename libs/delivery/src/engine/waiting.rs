@@ -40,7 +40,7 @@ impl Engine {
         }
     }
 
-    fn load_row(&mut self, key: LaneKey, row: BacklogRow) {
+    pub(super) fn load_row(&mut self, key: LaneKey, row: BacklogRow) {
         let (event, run) = (row.event.clone(), row.run);
         self.load(PendingLoad::Row(key, row), key.endpoint, event, run);
     }
@@ -157,12 +157,12 @@ impl Engine {
         if lane.active.contains(&(row.event.at, row.run)) {
             return lane.backlog.defer(row.key);
         }
+        if now.since(row.first_due) > limits::EXPIRY {
+            return self.end_row(key, row, loaded, DeadLetterReason::Expired, now);
+        }
         if !asked && !may_send {
             // Paused or disabled while the look was under way: what is known now may be old when it goes on.
             return lane.backlog.put_back(row.key);
-        }
-        if now.since(row.first_due) > limits::EXPIRY {
-            return self.end_row(key, row, loaded, DeadLetterReason::Expired, now);
         }
         let Some(event) = loaded.event else {
             return self.end_row(key, row, loaded, DeadLetterReason::Expired, now);

@@ -66,8 +66,9 @@ fn the_first_success_re_activates_it_and_everything_is_delivered_once() {
     for event in waiting.iter().chain(&skipped) {
         assert_eq!(world.successes(uid, event), 1, "{event:?}");
     }
-    let lane = world.store.lanes.values().next().expect("a lane");
-    assert_eq!((lane.breaker.failures, lane.skip_from), (0, None));
+    for lane in world.store.lanes.values() {
+        assert_eq!((lane.breaker.failures, lane.skip_from), (0, None));
+    }
 }
 
 #[test]

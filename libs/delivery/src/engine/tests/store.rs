@@ -43,7 +43,7 @@ pub(super) struct Store {
 }
 
 /// A write's groups of rows, in the order in which they become durable.
-pub(super) const GROUPS: usize = 7;
+pub(super) const GROUPS: usize = 8;
 
 impl Store {
     /// Makes the first `groups` groups of a write durable.
@@ -92,6 +92,13 @@ impl Store {
         }
         let commands = write.commands.into_iter().filter(|_| groups > 6);
         self.commands.extend(commands.map(|(_, id)| id));
+        for (key, upto) in write.removed.into_iter().filter(|_| groups > 7) {
+            self.lanes.remove(&key);
+            if let Some(rows) = self.rows.get_mut(&key) {
+                rows.retain(|row, _| *row > upto);
+                assert!(rows.is_empty(), "a lane was forgotten that had rows: {key:?}");
+            }
+        }
     }
 
     pub(super) fn page(

@@ -420,6 +420,12 @@ impl World {
 
     // What is asked by tests.
 
+    /// Whether the engine waits for nothing but its hourly sweep.
+    pub(super) fn rests(&self) -> bool {
+        let next = self.engine.poll_timeout();
+        next.is_none_or(|at| at.since(T0).as_secs().is_multiple_of(3_600))
+    }
+
     /// Requests to an endpoint: milliseconds since the start.
     pub(super) fn times(&self, uid: EndpointUid) -> Vec<i64> {
         let mine = self.sent.iter().filter(|sent| sent.endpoint == uid);
