@@ -24,6 +24,7 @@ use domain::{
 
 use crate::breaker::Breaker;
 use crate::effect::{AttemptToken, Effect, LoadToken, Write, WriteToken};
+use crate::egress::Egress;
 use crate::endpoint::{Endpoint, EndpointSpec};
 use crate::lane::{Item, Lane};
 use crate::timers::{Timer, Timers};
@@ -90,6 +91,7 @@ pub struct Engine {
     writes: BTreeMap<WriteToken, Settlement>,
     /// Endpoints that may have something to send, in the order of their turns.
     round: VecDeque<EndpointUid>,
+    egress: Egress,
     timers: Timers,
     effects: VecDeque<Effect>,
     next_token: u64,
@@ -164,6 +166,7 @@ impl Engine {
             ended: Ended::default(),
             writes: BTreeMap::new(),
             round: VecDeque::new(),
+            egress: Egress::default(),
             timers: Timers::default(),
             effects: VecDeque::new(),
             next_token: 0,
@@ -257,6 +260,12 @@ impl Engine {
     /// Starts no more attempts; what is in flight goes on to its end.
     pub fn stop(&mut self) {
         self.stopping = true;
+    }
+
+    /// Whether most endpoints fail in ways that speak of our own network: no failure counts, and nothing is disabled, until that is over.
+    #[must_use]
+    pub fn egress_degraded(&self) -> bool {
+        self.egress.is_degraded()
     }
 
     /// Attempts on their way.

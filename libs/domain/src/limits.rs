@@ -110,6 +110,11 @@ pub const IN_FLIGHT_DEFAULT: usize = 1_024;
 /// Answers slower than this make a lane a slow one (`architecture.md` §4).
 pub const SLOW_LANE: Duration = Duration::from_secs(1);
 
+/// Endpoints that have answered or failed within [`EGRESS_WINDOW`] before anything is concluded about our own network (`architecture.md` §6).
+pub const EGRESS_ENDPOINTS_MIN: usize = 20;
+/// How long an endpoint's last outcome says something about our own network (`architecture.md` §6).
+pub const EGRESS_WINDOW: Duration = Duration::from_secs(60);
+
 /// Bytes of an answer's body that are kept when the attempt failed (spec §7).
 pub const EXCERPT_FAILURE_BYTES: usize = 16 * 1024;
 /// Bytes of an answer's body that are kept when the attempt succeeded (`architecture.md` §3).

@@ -1,6 +1,7 @@
 //! The loop that owns the engine.
 
 mod apply;
+mod tells;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -82,6 +83,7 @@ pub struct Worker {
     acks_due: Option<Timestamp>,
     commands_seen: (BTreeSet<CommandId>, VecDeque<CommandId>),
     owned: watch::Sender<BTreeSet<Shard>>,
+    egress_degraded: watch::Sender<bool>,
 }
 
 /// The loop's ends of the channels.
@@ -120,6 +122,7 @@ impl Worker {
             acks_due: None,
             commands_seen: (BTreeSet::new(), VecDeque::new()),
             owned: watch::Sender::new(BTreeSet::new()),
+            egress_degraded: watch::Sender::new(false),
         }
     }
 
@@ -237,6 +240,7 @@ impl Worker {
 
     /// Carries out the engine's effects, and hands over what waits for a place.
     fn carry_out(&mut self, channels: &mut Channels) {
+        self.tell_egress();
         while let Some(effect) = self.engine.poll_effect() {
             self.carry_out_one(effect);
         }
@@ -323,12 +327,6 @@ impl Worker {
                 tracing::warn!("the store or the log did not answer in time at the end; what was not saved is looked up after the start");
             }
         }
-    }
-
-    /// The shards that this worker owns, as they change: it is ready when it has been given any.
-    #[must_use]
-    pub fn owned(&self) -> watch::Receiver<BTreeSet<Shard>> {
-        self.owned.subscribe()
     }
 
     /// Stops starting, lets what is in flight finish until the deadline, then saves positions.

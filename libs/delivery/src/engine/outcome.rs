@@ -81,6 +81,7 @@ impl Engine {
         if flight.item.trigger == Trigger::Test {
             return false;
         }
+        self.egress.learn(uid, report.outcome.kind, now);
         if let Some(lane) = self.lanes.get_mut(&flight.lane) {
             match health {
                 Health::Success => lane.last_success = Some(now),
@@ -89,12 +90,15 @@ impl Engine {
             }
             self.touch(flight.lane, now);
         }
+        let degraded = self.egress.is_degraded();
         if let Verdict::Refused(status) = verdict
+            && !degraded
             && self.refused(flight, status, now)
         {
             return true;
         }
-        self.learn_health(flight, health, now);
+        let counted = if degraded && health == Health::Failure { Health::Neutral } else { health };
+        self.learn_health(flight, counted, now);
         false
     }
 

@@ -8,6 +8,7 @@ mod crash;
 mod disabling;
 mod limits_of_lanes;
 mod model;
+mod own_faults;
 mod schedule;
 mod shards;
 mod store;

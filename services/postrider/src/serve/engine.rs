@@ -17,6 +17,9 @@ use super::identity;
 
 /// How often expired rows are removed.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
+/// Why a process is degraded whose network is at fault.
+const EGRESS_DEGRADED: &str =
+    "egress.degraded: most endpoints cannot be reached; check DNS and the network of this process";
 /// How often the engine is asked whether it takes writes.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
@@ -108,12 +111,19 @@ impl Engine {
     }
 
     /// Starts what keeps the engine in order, and what tells whether it works.
-    pub(crate) fn keep(&self, tasks: &mut TaskGroup) -> watch::Receiver<Readiness> {
+    ///
+    /// `egress_degraded` is the delivering role's word on the network, where it runs in this process.
+    pub(crate) fn keep(
+        &self,
+        tasks: &mut TaskGroup,
+        egress_degraded: Option<watch::Receiver<bool>>,
+    ) -> watch::Receiver<Readiness> {
         let (tell, readiness) = watch::channel(Readiness::ready());
         let (embedded, clock) = (self.embedded.clone(), self.clock.clone());
         tasks.spawn("maintenance", maintain(embedded, clock, tasks.shutdown().clone()));
         let (embedded, clock) = (self.embedded.clone(), self.clock.clone());
-        tasks.spawn("health", watch_health(embedded, clock, tell, tasks.shutdown().clone()));
+        let stop = tasks.shutdown().clone();
+        tasks.spawn("health", watch_health(embedded, clock, egress_degraded, tell, stop));
         readiness
     }
 
@@ -144,6 +154,7 @@ async fn maintain(
 async fn watch_health(
     embedded: Arc<Embedded>,
     clock: Arc<SystemClock>,
+    egress_degraded: Option<watch::Receiver<bool>>,
     tell: watch::Sender<Readiness>,
     shutdown: Shutdown,
 ) -> Result<(), Infallible> {
@@ -152,12 +163,16 @@ async fn watch_health(
             () = shutdown.cancelled() => return Ok(()),
             () = clock.sleep(HEALTH_EVERY) => {}
         }
-        let now = match embedded.health() {
+        let mut now = match embedded.health() {
             Health::Ok => Readiness::ready(),
             Health::Failed { file, reason } => {
                 Readiness::not_ready(format!("{file} takes no writes any more: {reason}"))
             }
         };
+        if egress_degraded.as_ref().is_some_and(|degraded| *degraded.borrow()) {
+            // Traffic is still wanted: the log takes events, and they are delivered once the network is back.
+            now.reasons.push(EGRESS_DEGRADED.to_owned());
+        }
         tell.send_if_modified(|before| {
             let changed = *before != now;
             if changed && !now.ready {
