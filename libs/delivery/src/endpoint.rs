@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{
-    DeliveryPolicy, DisableReason, EndpointState, EndpointUid, Revision, Shard, TenantId, Timestamp,
+    DeliveryPolicy, DisableReason, EndpointState, EndpointUid, Revision, Shard, TenantId,
+    Timestamp, limits,
 };
 
 use crate::breaker::{Breaker, probe_pace};
@@ -47,6 +49,8 @@ pub(crate) struct Endpoint {
     pub(crate) states_pending: u32,
     /// What the configuration said meanwhile.
     pub(crate) state_heard: Option<StateHeard>,
+    /// How long its answers take: a moving average, the newest counts a quarter.
+    pace: Duration,
     /// The endpoint waits in the engine's round of endpoints.
     pub(crate) in_round: bool,
     pub(crate) lanes: BTreeSet<Shard>,
@@ -90,6 +94,7 @@ impl Endpoint {
             probe_next: None,
             states_pending: 0,
             state_heard: None,
+            pace: Duration::ZERO,
             in_round: false,
             lanes: BTreeSet::new(),
             last_lane: None,
@@ -164,8 +169,18 @@ impl Endpoint {
     }
 
     /// The wait between probes while disabled; `None` once they have ended.
-    pub(crate) fn probe_pace(&self, now: Timestamp) -> Option<std::time::Duration> {
+    pub(crate) fn probe_pace(&self, now: Timestamp) -> Option<Duration> {
         probe_pace(&self.spec.policy.retry_schedule, now.since(self.spec.state_time))
+    }
+
+    /// Whether it holds places for long (`architecture.md` §4).
+    pub(crate) fn is_slow(&self) -> bool {
+        self.pace > limits::SLOW_LANE
+    }
+
+    /// Learns from how long an answer took.
+    pub(crate) fn learn_pace(&mut self, took: Duration) {
+        self.pace = (self.pace * 3 + took) / 4;
     }
 
     /// An attempt starts.

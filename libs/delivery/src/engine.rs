@@ -8,6 +8,7 @@ mod ended;
 mod intake;
 mod letters;
 mod outcome;
+mod places;
 mod settle;
 mod span;
 mod sweep;
@@ -91,6 +92,11 @@ pub struct Engine {
     writes: BTreeMap<WriteToken, Settlement>,
     /// Endpoints that may have something to send, in the order of their turns.
     round: VecDeque<EndpointUid>,
+    /// Those that answer slowly and hold their share of the places.
+    aside: VecDeque<EndpointUid>,
+    slow_in_flight: usize,
+    /// Outcomes that are not durable yet.
+    unwritten: usize,
     egress: Egress,
     timers: Timers,
     effects: VecDeque<Effect>,
@@ -166,6 +172,9 @@ impl Engine {
             ended: Ended::default(),
             writes: BTreeMap::new(),
             round: VecDeque::new(),
+            aside: VecDeque::new(),
+            slow_in_flight: 0,
+            unwritten: 0,
             egress: Egress::default(),
             timers: Timers::default(),
             effects: VecDeque::new(),
@@ -250,9 +259,7 @@ impl Engine {
                 continue;
             };
             let uid = flight.lane.endpoint;
-            if let Some(endpoint) = self.endpoints.get_mut(&uid) {
-                endpoint.ended(flight.sole);
-            }
+            self.place_freed(uid, flight.sole);
             self.kick(uid);
         }
     }

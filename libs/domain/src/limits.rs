@@ -107,8 +107,16 @@ pub const SPAN_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const SPAN_AGE_MAX: Duration = Duration::from_secs(45);
 /// Attempts in flight in one worker, unless the operator sets another (`performance.md` §2.1).
 pub const IN_FLIGHT_DEFAULT: usize = 1_024;
-/// Answers slower than this make a lane a slow one (`architecture.md` §4).
+/// Attempts in flight, and outcomes that are not durable yet, together: so many times the most in flight. After a crash all of them may be sent again.
+pub const UNWRITTEN_FACTOR: usize = 2;
+/// An endpoint whose answers take longer than this on average is a slow one (`architecture.md` §4).
 pub const SLOW_LANE: Duration = Duration::from_secs(1);
+/// While others wait for a place, slow endpoints hold together at most this fraction of all places (`architecture.md` §4).
+pub const SLOW_TOGETHER_SHARE: usize = 5;
+/// And one of them at most this fraction (`architecture.md` §4).
+pub const SLOW_ALONE_SHARE: usize = 20;
+/// While nobody waits, slow endpoints may hold more, but leave this fraction of all places to whoever comes.
+pub const PLACES_KEPT_SHARE: usize = 4;
 
 /// Endpoints that have answered or failed within [`EGRESS_WINDOW`] before anything is concluded about our own network (`architecture.md` §6).
 pub const EGRESS_ENDPOINTS_MIN: usize = 20;

@@ -54,7 +54,10 @@ impl Engine {
 
     /// Forgets an endpoint that was deleted: what is pending is cancelled, nothing more is sent. Also one that is known by its lanes alone.
     pub fn remove(&mut self, uid: EndpointUid) {
-        self.endpoints.remove(&uid);
+        if let Some(known) = self.endpoints.remove(&uid).filter(|known| known.is_slow()) {
+            let held = known.in_flight as usize;
+            self.slow_in_flight = self.slow_in_flight.saturating_sub(held);
+        }
         let keys: Vec<LaneKey> = self.lanes_of(uid).map(|lane| lane.key).collect();
         for key in &keys {
             let Some(lane) = self.drop_lane(*key) else {

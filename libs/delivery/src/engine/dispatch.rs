@@ -22,26 +22,8 @@ impl Engine {
         }
     }
 
-    /// Starts attempts until nobody may, or the worker's bound is reached.
-    pub(super) fn pump(&mut self, now: Timestamp) {
-        if self.stopping {
-            return;
-        }
-        while self.in_flight.len() < self.config.in_flight_max {
-            let Some(uid) = self.round.pop_front() else {
-                return;
-            };
-            if let Some(endpoint) = self.endpoints.get_mut(&uid) {
-                endpoint.in_round = false;
-            }
-            if self.start_one(uid, now) {
-                self.kick(uid);
-            }
-        }
-    }
-
     /// Starts one attempt of an endpoint. Returns whether there was one.
-    fn start_one(&mut self, uid: EndpointUid, now: Timestamp) -> bool {
+    pub(super) fn start_one(&mut self, uid: EndpointUid, now: Timestamp) -> bool {
         let Some(endpoint) = self.endpoints.get(&uid) else {
             return false;
         };
@@ -90,6 +72,8 @@ impl Engine {
         };
         endpoint.started(permit, now);
         endpoint.last_lane = Some(key.shard);
+        let generation = endpoint.breaker.generation();
+        self.place_taken(key.endpoint);
         let probe = permit == Permit::Probe;
         self.effects.push_back(Effect::Attempt(AttemptStart {
             token,
@@ -104,7 +88,6 @@ impl Engine {
                 (false, _) => Trigger::Retry,
             },
         }));
-        let generation = endpoint.breaker.generation();
         let sole = matches!(permit, Permit::One | Permit::Probe);
         let epoch = self.lanes.get(&key).map(|lane| lane.epoch).unwrap_or_default();
         self.in_flight.insert(

@@ -48,14 +48,17 @@ impl Engine {
             let mut write = self.new_write();
             write.facts.push(fact(&flight, &report, Disposition::Delivered));
             write.resolved.extend(resolved(&flight));
-            self.write(write, Settlement::default());
+            self.unwritten += 1;
+            self.write(write, Settlement { outcomes: 1, ..Settlement::default() });
         }
         self.pump(now);
     }
 
     /// An attempt was not made: its endpoint was deleted between the decision and the request.
     pub fn handle_abandoned(&mut self, token: AttemptToken) {
-        self.in_flight.remove(&token);
+        if let Some(flight) = self.in_flight.remove(&token) {
+            self.place_freed(flight.lane.endpoint, flight.sole);
+        }
     }
 
     /// Lets the endpoint's window, breaker and state learn from an outcome. Returns whether the endpoint is disabled by this answer.
@@ -68,11 +71,13 @@ impl Engine {
         now: Timestamp,
     ) -> bool {
         let uid = flight.lane.endpoint;
+        let in_flight = self.endpoints.get(&uid).map_or(0, |endpoint| endpoint.in_flight);
+        self.place_freed(uid, flight.sole);
+        self.learn_pace(uid, report.outcome.duration);
         let Some(endpoint) = self.endpoints.get_mut(&uid) else {
             return false;
         };
-        endpoint.window.learn(&report.outcome, endpoint.in_flight);
-        endpoint.ended(flight.sole);
+        endpoint.window.learn(&report.outcome, in_flight);
         if let Some(wait) = retry_after(&report.outcome, now) {
             endpoint.hold_until = endpoint.hold_until.max(now + wait.min(limits::LANE_HOLD_MAX));
         }
@@ -219,7 +224,7 @@ impl Engine {
     ) {
         let key = flight.lane;
         let mut write = self.new_write();
-        let mut settlement = Settlement { lane: Some(key), ..Settlement::default() };
+        let mut settlement = Settlement { lane: Some(key), outcomes: 1, ..Settlement::default() };
         let disposition = match fate {
             Fate::Delivered => {
                 write.resolved.extend(resolved(&flight));
@@ -259,6 +264,7 @@ impl Engine {
             settlement.lane_stored = true;
             write.lanes.extend(self.lane_row(key));
         }
+        self.unwritten += 1;
         self.write(write, settlement);
     }
 

@@ -13,6 +13,8 @@ use crate::lane::{Item, Lane, Origin, Skip};
 #[derive(Debug, Default)]
 pub(super) struct Settlement {
     pub(super) lane: Option<LaneKey>,
+    /// Outcomes of attempts among it.
+    pub(super) outcomes: usize,
     /// What is handed off.
     pub(super) done: Vec<Origin>,
     /// Backlog keys that are durable.
@@ -37,7 +39,14 @@ impl Engine {
         let Some(settlement) = self.writes.remove(&token) else {
             return;
         };
-        let Some(key) = settlement.lane else { return };
+        self.unwritten -= settlement.outcomes;
+        if let Some(key) = settlement.lane {
+            self.settle(key, settlement, now);
+        }
+        self.pump(now);
+    }
+
+    fn settle(&mut self, key: LaneKey, settlement: Settlement, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
@@ -87,7 +96,6 @@ impl Engine {
         self.advance(key.shard);
         self.go_on_catching_up(key);
         self.kick(key.endpoint);
-        self.pump(now);
     }
 
     /// Appends first attempts to a lane's backlog, with their bodies. They are handed off once that is durable.
