@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{BacklogKey, BacklogRow, Epoch, LogPosition, Seq, Timestamp};
+use domain::{BacklogKey, BacklogRow, Epoch, LogPosition, RunId, Seq, Timestamp};
 
 #[derive(Debug)]
 pub(crate) struct Backlog {
@@ -289,10 +289,15 @@ impl Backlog {
     }
 
     /// Takes the rows in memory that an event has here and that are neither being looked at nor on their way. The caller ends them.
-    pub(crate) fn take_idle_rows_of(&mut self, at: LogPosition) -> Vec<BacklogRow> {
+    pub(crate) fn take_idle_rows_of(
+        &mut self,
+        at: LogPosition,
+        is_it: impl Fn(RunId) -> bool,
+    ) -> Vec<BacklogRow> {
         let idle = self.waiting.iter().chain(&self.deferred);
         let rows = idle.filter_map(|key| self.rows.get(key)).map(|entry| &entry.row);
-        let rows: Vec<BacklogRow> = rows.filter(|row| row.event.at == at).cloned().collect();
+        let rows: Vec<BacklogRow> =
+            rows.filter(|row| row.event.at == at && is_it(row.run)).cloned().collect();
         for row in &rows {
             self.waiting.remove(&row.key);
             self.deferred.remove(&row.key);

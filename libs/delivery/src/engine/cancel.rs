@@ -29,9 +29,13 @@ impl Engine {
         let mut runs = Runs::default();
         runs.all.extend(named.iter().copied().chain([RunId::LOG]).chain(redrive));
         runs.redrives.extend(redrive);
-        self.cancel_looks(key, event.at, &mut settlement, &mut runs);
+        let every = |_: RunId| true;
+        self.cancel_looks(key, event.at, every, &mut settlement, &mut runs);
         if let Some(owner) = self.lanes.get_mut(&key) {
-            cancel_waiting(owner, event.at, &mut settlement, &mut runs);
+            // Those whose row or outcome is being written too: the mark voids the row of their next attempt.
+            let active = owner.active.iter().filter(|(active, _)| *active == event.at);
+            runs.all.extend(active.map(|(_, run)| *run));
+            cancel_waiting(owner, event.at, every, &mut settlement, &mut runs);
         }
         self.cancel_flights(key, event.at, &mut runs);
         write.facts.extend(runs.all.iter().map(|run| mark(event, key.endpoint, *run, now)));
@@ -41,10 +45,29 @@ impl Engine {
             let id = (command.shard, command.id);
             settlement.released.extend(runs.redrives.iter().map(|run| (event.clone(), *run, id)));
         }
+        settlement.cancelled = Some((event.at, runs.all));
         self.write(write, settlement);
         if let Some(tracker) = self.shards.get_mut(&key.shard).filter(|_| event.at.is_in_log()) {
             tracker.cancel(event.at.position, key.endpoint);
         }
+    }
+
+    /// The marks of cancelled runs are durable: ends what has come from the store meanwhile, which was read before that.
+    pub(super) fn end_marked(
+        &mut self,
+        key: LaneKey,
+        at: LogPosition,
+        marked: &BTreeSet<RunId>,
+        now: Timestamp,
+    ) {
+        let mut settlement = Settlement::default();
+        let mut runs = Runs::default();
+        let is_marked = |run: RunId| marked.contains(&run);
+        self.cancel_looks(key, at, is_marked, &mut settlement, &mut runs);
+        if let Some(owner) = self.lanes.get_mut(&key) {
+            cancel_waiting(owner, at, is_marked, &mut settlement, &mut runs);
+        }
+        self.settle(key, settlement, now);
     }
 
     /// Marks what is in flight: its outcome decides about its dead letter.
@@ -70,11 +93,13 @@ impl Engine {
         &mut self,
         key: LaneKey,
         at: LogPosition,
+        is_it: impl Fn(RunId) -> bool,
         settlement: &mut Settlement,
         runs: &mut Runs,
     ) {
         let is_it = |load: &PendingLoad| {
             load.lane() == key
+                && is_it(load.run().2)
                 && match load {
                     PendingLoad::Record(_, record, _) => *record == at,
                     PendingLoad::Row(_, row) | PendingLoad::Asked(_, row) => row.event.at == at,
@@ -121,19 +146,24 @@ impl Runs {
     }
 }
 
-/// Ends what a lane holds of an event.
-fn cancel_waiting(lane: &mut Lane, at: LogPosition, settlement: &mut Settlement, runs: &mut Runs) {
-    // Those whose row or outcome is being written too: the mark voids the row of their next attempt.
-    runs.all.extend(lane.active.iter().filter(|(active, _)| *active == at).map(|(_, run)| *run));
-    for item in take_items(lane, at) {
+/// Ends what a lane holds of an event's runs.
+fn cancel_waiting(
+    lane: &mut Lane,
+    at: LogPosition,
+    is_it: impl Fn(RunId) -> bool,
+    settlement: &mut Settlement,
+    runs: &mut Runs,
+) {
+    for item in take_items(lane, at, &is_it) {
         settlement.done.push(item.origin);
         settlement.ended.push((item.at.at, item.run));
         runs.add(item.run, item.trigger);
     }
     let asked = std::mem::take(&mut lane.to_ask);
-    let (mine, others): (VecDeque<_>, _) = asked.into_iter().partition(|row| row.event.at == at);
+    let (mine, others): (VecDeque<_>, _) =
+        asked.into_iter().partition(|row| row.event.at == at && is_it(row.run));
     lane.to_ask = others;
-    for row in mine.into_iter().chain(lane.backlog.take_idle_rows_of(at)) {
+    for row in mine.into_iter().chain(lane.backlog.take_idle_rows_of(at, &is_it)) {
         settlement.done.push(Origin::Row(row.key));
         runs.add(row.run, row.trigger);
     }
@@ -145,11 +175,11 @@ fn mark(event: &EventRef, endpoint: EndpointUid, run: RunId, time: Timestamp) ->
 }
 
 /// Takes an event's deliveries out of a lane's queues.
-fn take_items(lane: &mut Lane, at: LogPosition) -> Vec<Item> {
+fn take_items(lane: &mut Lane, at: LogPosition, is_it: &impl Fn(RunId) -> bool) -> Vec<Item> {
     let mut taken = Vec::new();
     for queue in [&mut lane.queue, &mut lane.ready, &mut lane.asked] {
         let (mine, others): (VecDeque<Item>, _) =
-            std::mem::take(queue).into_iter().partition(|item| item.at.at == at);
+            std::mem::take(queue).into_iter().partition(|item| item.at.at == at && is_it(item.run));
         *queue = others;
         taken.extend(mine);
     }

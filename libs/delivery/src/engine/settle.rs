@@ -1,5 +1,7 @@
 //! What changes once a write is durable.
 
+use std::collections::BTreeSet;
+
 use domain::{
     BacklogKey, CommandId, EventRef, LaneKey, LogPosition, Position, RunId, Shard, Timestamp,
     WaitReason,
@@ -29,6 +31,8 @@ pub(super) struct Settlement {
     pub(super) caught_up: Option<(Position, Position)>,
     /// The lane's row is in the store.
     pub(super) lane_stored: bool,
+    /// Runs of an event that are cancelled.
+    pub(super) cancelled: Option<(LogPosition, BTreeSet<RunId>)>,
     /// Redrives that are cancelled, with the command that is done once their letters are back.
     pub(super) released: Vec<(EventRef, RunId, (Shard, CommandId))>,
 }
@@ -46,7 +50,7 @@ impl Engine {
         self.pump(now);
     }
 
-    fn settle(&mut self, key: LaneKey, settlement: Settlement, now: Timestamp) {
+    pub(super) fn settle(&mut self, key: LaneKey, settlement: Settlement, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
@@ -77,6 +81,9 @@ impl Engine {
         }
         for (token, row) in settlement.spilled {
             positions.extend(self.settle_spilled(key, token, row));
+        }
+        if let Some((at, runs)) = settlement.cancelled {
+            self.end_marked(key, at, &runs, now);
         }
         for (event, run, command) in settlement.released {
             self.look_for_release(key, event, run, command);

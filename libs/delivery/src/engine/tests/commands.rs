@@ -187,6 +187,26 @@ fn cancelling_ends_rows_that_are_loaded_or_on_their_way_from_the_store() {
 }
 
 #[test]
+fn cancelling_ends_what_is_read_from_the_store_while_its_mark_is_on_the_way() {
+    for ms in 0..60 {
+        let mut world = World::new();
+        let uid = world.endpoint();
+        world.set_state(uid, EndpointState::Paused);
+        let events: Vec<_> = (0..8).map(|_| world.publish(&[uid])).collect();
+        world.run_for(secs(5));
+        world.store_ms_max = 40;
+        world.set_state(uid, EndpointState::Active);
+        world.crash(0, 0);
+        world.run_for(std::time::Duration::from_millis(ms));
+        // The world checks that nothing is sent once the mark is durable.
+        events.iter().for_each(|event| world.cancel(uid, event));
+        world.run_for(secs(60));
+        assert_eq!(world.store.lanes.values().next().expect("a lane").waiting, 0);
+        assert_eq!(world.in_flight.len(), 0);
+    }
+}
+
+#[test]
 fn an_event_that_the_worker_has_not_read_yet_can_be_cancelled() {
     let config = super::EngineConfig { span_records_max: 2, ..super::EngineConfig::default() };
     let mut world = World::with(config, &[SHARD]);
