@@ -120,6 +120,14 @@ impl Endpoint {
         self.in_flight < self.spec.policy.max_concurrency.max(1)
     }
 
+    /// Whether nothing but tests goes out: it is disabled by hand or by its answer.
+    pub(crate) fn takes_tests_only(&self) -> bool {
+        matches!(
+            self.spec.state,
+            EndpointState::Disabled(DisableReason::Answer(_) | DisableReason::ByHand)
+        )
+    }
+
     /// Whether deliveries go out at all, if only as probes.
     pub(crate) fn may_send(&self) -> bool {
         match self.spec.state {

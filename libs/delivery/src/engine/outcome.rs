@@ -154,18 +154,17 @@ impl Engine {
         let Some(endpoint) = self.endpoints.get_mut(&uid) else {
             return false;
         };
-        let enough = endpoint.breaker.refused() >= endpoint.spec.policy.disable_after;
-        let by_answer = EndpointState::Disabled(DisableReason::Answer(status));
-        match endpoint.spec.state {
-            EndpointState::Disabled(DisableReason::Answer(_) | DisableReason::ByHand) => true,
-            EndpointState::Active | EndpointState::Paused | EndpointState::Disabled(_)
-                if enough =>
-            {
-                self.change_state(uid, by_answer, now);
-                true
-            }
-            EndpointState::Active | EndpointState::Paused | EndpointState::Disabled(_) => false,
+        if endpoint.takes_tests_only() {
+            return true;
         }
+        // What was sent before a resume says nothing about the endpoint that was resumed.
+        if flight.generation != endpoint.breaker.generation()
+            || endpoint.breaker.refused() < endpoint.spec.policy.disable_after
+        {
+            return false;
+        }
+        self.change_state(uid, EndpointState::Disabled(DisableReason::Answer(status)), now);
+        true
     }
 
     fn fate(

@@ -276,3 +276,26 @@ fn a_state_that_somebody_else_set_first_wins() {
     world.run_for(secs(60));
     assert_eq!((world.successes(uid, &event), world.successes(uid, &held)), (0, 1));
 }
+
+#[test]
+fn an_answer_to_what_was_in_flight_before_a_resume_does_not_disable_again() {
+    let mut world = World::new();
+    let uid = world.endpoint();
+    let mut seen = 0;
+    world.script(uid, move |_, _| {
+        seen += 1;
+        match seen {
+            1 => status(401).after(secs(10)),
+            2 => status(401),
+            _ => status(200),
+        }
+    });
+    let slow = world.publish(&[uid]);
+    world.publish(&[uid]);
+    assert_eq!(world.store.state(uid), EndpointState::Disabled(DisableReason::Answer(401)));
+    world.run_for(secs(5));
+    world.set_state(uid, EndpointState::Active);
+    world.run_for(secs(60));
+    assert_eq!(world.store.state(uid), EndpointState::Active);
+    assert_eq!(world.successes(uid, &slow), 1);
+}
