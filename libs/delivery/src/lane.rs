@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use domain::{
-    BacklogKey, BacklogRow, BreakerState, Epoch, Event, EventRef, LaneKey, LaneRow, LogPosition,
-    Position, RunId, TenantId, Timestamp, Trigger, limits,
+    BacklogKey, BacklogRow, BreakerState, Epoch, Event, EventRef, LaneKey, LaneRow, LastKnown,
+    LogPosition, Position, RunId, TenantId, Timestamp, Trigger, limits,
 };
 
 use crate::backlog::Backlog;
@@ -26,6 +26,8 @@ pub(crate) struct Item {
     pub(crate) stored: bool,
     /// Requests of all runs of this delivery before.
     pub(crate) attempts_before: u32,
+    /// What the facts of all runs said last when it was looked up.
+    pub(crate) last: LastKnown,
     pub(crate) queued_at: Timestamp,
 }
 

@@ -32,6 +32,12 @@ impl Engine {
             .into_iter()
             .map(|shard| LaneKey { shard, endpoint: uid })
             .collect();
+        if endpoint.takes_tests_only() {
+            lanes.iter().for_each(|key| self.end_asked(*key, now));
+        }
+        let Some(endpoint) = self.endpoints.get(&uid) else {
+            return false;
+        };
         let (permit, admits_asked) = (endpoint.permit(now), endpoint.admits_asked());
         for key in lanes.iter().filter(|_| admits_asked) {
             if let Some(item) = self.lanes.get_mut(key).and_then(|lane| lane.asked.pop_front()) {

@@ -1,14 +1,16 @@
 //! Dead letters that no attempt ends with: what has waited too long, and what a cancelled redrive puts back.
 
+use std::collections::VecDeque;
+
 use domain::{
     BacklogRow, CommandId, DeadLetter, DeadLetterId, DeadLetterReason, EventRef, Fact, FactKind,
-    LaneKey, RunEnd, RunId, Shard, Timestamp,
+    LaneKey, RunEnd, RunId, Shard, Timestamp, Trigger,
 };
 
 use super::settle::Settlement;
 use super::{Engine, LoadedDelivery, PendingLoad};
 use crate::effect::Write;
-use crate::lane::Origin;
+use crate::lane::{Item, Origin};
 
 impl Engine {
     /// Ends the run of a row as a dead letter.
@@ -25,16 +27,43 @@ impl Engine {
         write
             .events
             .extend(loaded.event.filter(|_| !loaded.stored).map(|e| (row.event.clone(), e)));
-        write.facts.push(Fact {
-            id: domain::AttemptId::of_mark(row.run, row.event.at),
-            event: row.event,
-            endpoint: key.endpoint,
-            run: row.run,
-            time: now,
-            kind: FactKind::DeadLettered(reason),
-        });
+        write.facts.push(mark(&row.event, key, row.run, reason, now));
         let done = vec![Origin::Row(row.key)];
         self.write(write, Settlement { lane: Some(key), done, ..Settlement::default() });
+    }
+
+    /// Ends what a person asked for of an endpoint that has been disabled since, by hand or by its answer. Tests still go out.
+    pub(super) fn end_asked(&mut self, key: LaneKey, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return;
+        };
+        let (tests, others): (VecDeque<Item>, _) = std::mem::take(&mut lane.asked)
+            .into_iter()
+            .partition(|item| item.trigger == Trigger::Test);
+        lane.asked = tests;
+        for item in others {
+            self.end_item(key, item, DeadLetterReason::EndpointDisabled, now);
+        }
+        self.look_for_asked(key);
+    }
+
+    fn end_item(&mut self, key: LaneKey, item: Item, reason: DeadLetterReason, now: Timestamp) {
+        let mut write = self.new_write();
+        let loaded = LoadedDelivery {
+            event: Some(item.event),
+            stored: item.stored,
+            attempts_total: item.attempts_before,
+            last: item.last,
+            ..LoadedDelivery::default()
+        };
+        write.dead_letters.push(self.letter(key, &item.at, item.run, &loaded, reason, now));
+        let body = loaded.event.filter(|_| !loaded.stored);
+        write.events.extend(body.map(|event| (item.at.clone(), event)));
+        write.facts.push(mark(&item.at, key, item.run, reason, now));
+        let mut settlement = Settlement { lane: Some(key), ..Settlement::default() };
+        settlement.done.push(item.origin);
+        settlement.ended.push((item.at.at, item.run));
+        self.write(write, settlement);
     }
 
     /// A redrive's row with nothing left to do. What became of its dead letter is written again: the owner before may have died in between.
@@ -128,4 +157,16 @@ impl Engine {
             time: now,
         }
     }
+}
+
+fn mark(
+    event: &EventRef,
+    key: LaneKey,
+    run: RunId,
+    reason: DeadLetterReason,
+    time: Timestamp,
+) -> Fact {
+    let id = domain::AttemptId::of_mark(run, event.at);
+    let kind = FactKind::DeadLettered(reason);
+    Fact { id, event: event.clone(), endpoint: key.endpoint, run, time, kind }
 }

@@ -178,6 +178,7 @@ impl Engine {
             origin: Origin::Row(row.key),
             stored: loaded.stored,
             attempts_before: loaded.attempts_total,
+            last: loaded.last,
             queued_at: now,
         };
         if asked { lane.asked.push_back(item) } else { lane.ready.push_back(item) }

@@ -1,6 +1,9 @@
 //! What people ask for, when the endpoint is in no state for it, and when the worker dies in between.
 
-use domain::{CommandKind, DeliveryPolicy, EndpointState, EndpointUid, EventRef};
+use domain::{
+    CommandKind, DeadLetterReason, DeliveryPolicy, DisableReason, EndpointState, EndpointUid,
+    EventRef, Trigger,
+};
 
 use super::world::{SHARD, World, secs, status};
 
@@ -126,4 +129,26 @@ fn a_burst_of_redrives_to_a_dead_endpoint_does_not_disable_it() {
     let first = world.sent.iter().find(|sent| sent.at == waiting);
     let wait = first.expect("the pace has gone on").time.since(opened);
     assert!(wait <= secs(10), "{wait:?}");
+}
+
+#[test]
+fn once_disabled_by_hand_what_was_asked_for_ends_and_only_tests_go_out() {
+    let policy = DeliveryPolicy { max_concurrency: 1, ..DeliveryPolicy::default() };
+    let (mut world, uid, events) = with_letters(policy, 3);
+    world.always(uid, status(200).after(secs(10)));
+    for event in &events {
+        world.redrive(uid, event);
+    }
+    assert_eq!(world.sent.len(), 4);
+    world.set_state(uid, EndpointState::Disabled(DisableReason::ByHand));
+    let run = world.run_id();
+    world.command(uid, CommandKind::Test { event: events[0].clone(), run });
+    world.run_for(secs(60));
+    let triggers: Vec<_> = world.sent[3..].iter().map(|sent| sent.trigger).collect();
+    assert_eq!(triggers, [Trigger::Redrive, Trigger::Test]);
+    let letters = world.store.letters_of(uid);
+    let reasons: Vec<_> = letters.iter().map(|letter| letter.reason).collect();
+    assert_eq!(reasons, [DeadLetterReason::EndpointDisabled; 2]);
+    assert!(world.store.redriving.is_empty());
+    assert_eq!(world.store.lanes.values().next().expect("a lane").waiting, 0);
 }
