@@ -173,6 +173,25 @@ impl Backlog {
             && self.next_due.is_none()
     }
 
+    /// Takes a durable row out of its turn. Returns `false` when it is handed off, or on its way already.
+    pub(crate) fn claim(&mut self, row: BacklogRow) -> bool {
+        let key = row.key;
+        match self.rows.get(&key).map(|entry| entry.state) {
+            Some(RowState::Waiting) => {
+                self.waiting.remove(&key);
+                self.set(key, RowState::Busy);
+                true
+            }
+            Some(RowState::Busy | RowState::Deferred | RowState::Done) => false,
+            // Not in memory, and read before: it is behind the cursor.
+            None if key <= self.read_to => false,
+            None => {
+                self.adopt(row);
+                true
+            }
+        }
+    }
+
     /// Asks for the next page, if one is due: bounds `(after, upto]`. The caller must read it.
     pub(crate) fn request_page(&mut self, now: Timestamp) -> Option<(BacklogKey, BacklogKey)> {
         if self.reading.is_some() || self.next_due.is_none_or(|due| due > now) {

@@ -6,6 +6,7 @@ mod control;
 mod dispatch;
 mod ended;
 mod intake;
+mod left;
 mod letters;
 mod outcome;
 mod places;

@@ -56,6 +56,8 @@ pub(crate) struct Lane {
     pub(crate) to_ask: VecDeque<BacklogRow>,
     /// Looks that are under way for them.
     pub(crate) asking: usize,
+    /// Rows of what a person asked for that an owner before left.
+    pub(crate) left: LeftAsked,
     /// Looks that are under way for backlog rows.
     pub(crate) loading: usize,
     pub(crate) backlog: Backlog,
@@ -74,6 +76,17 @@ pub(crate) struct Lane {
     pub(crate) last_failure: Option<Timestamp>,
     /// The breaker as the lane's last owner saw it.
     pub(crate) remembered: BreakerState,
+}
+
+/// Whether the rows of what a person asked for are in memory: they do not wait until the backlog is read up to them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LeftAsked {
+    /// All are.
+    Found,
+    /// They are behind this key.
+    After(BacklogKey),
+    /// A page up to this key is on its way.
+    Reading(BacklogKey),
 }
 
 /// Events that were skipped while the endpoint was disabled.
@@ -113,6 +126,7 @@ impl Lane {
             asked: VecDeque::new(),
             to_ask: VecDeque::new(),
             asking: 0,
+            left: LeftAsked::Found,
             loading: 0,
             draining: false,
             active: BTreeSet::new(),
@@ -132,6 +146,7 @@ impl Lane {
         Self {
             backlog: Backlog::resume(row.cursor, epoch, row.waiting),
             draining: true,
+            left: LeftAsked::After(row.cursor),
             skip: row.skip_from.map_or(Skip::None, Skip::Marked),
             stored: true,
             last_success: row.last_success,

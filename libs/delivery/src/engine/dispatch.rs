@@ -47,6 +47,7 @@ impl Engine {
             }
         }
         if let Permit::Wait(until) = permit {
+            lanes.iter().for_each(|key| self.find_left(*key, now));
             match until {
                 Some(at) => self.timers.set(Timer::Endpoint(uid), at),
                 None => self.timers.clear(Timer::Endpoint(uid)),
@@ -54,7 +55,10 @@ impl Engine {
             return false;
         }
         let ahead = if permit == Permit::Free { LOAD_AHEAD } else { 1 };
-        lanes.iter().for_each(|key| self.feed(*key, ahead, now));
+        lanes.iter().for_each(|key| {
+            self.feed(*key, ahead, now);
+            self.find_left(*key, now);
+        });
         for key in &lanes {
             let Some(lane) = self.lanes.get_mut(key) else {
                 continue;

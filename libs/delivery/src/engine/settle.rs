@@ -70,7 +70,11 @@ impl Engine {
         for origin in settlement.done {
             match origin {
                 Origin::Live(position) => positions.push(position),
-                Origin::Row(row) => moved |= lane.row_done(row),
+                Origin::Row(row) => {
+                    lane.row_done(row);
+                    // The cursor moved, or the count of what waits.
+                    moved = true;
+                }
             }
         }
         if let Some(mark) = settlement.marked {

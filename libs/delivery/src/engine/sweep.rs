@@ -10,7 +10,7 @@ use domain::{BacklogKey, EndpointUid, LaneKey, Timestamp, limits};
 
 use super::Engine;
 use crate::effect::Effect;
-use crate::lane::{Lane, Scan, Skip};
+use crate::lane::{Lane, LeftAsked, Scan, Skip};
 use crate::timers::Timer;
 
 impl Engine {
@@ -41,6 +41,9 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
+        if lane.left != LeftAsked::Found {
+            return;
+        }
         let most = (*left).min(limits::BACKLOG_PAGE_ROWS.saturating_sub(lane.loading));
         let rows = lane.backlog.take_older(limit, most);
         lane.loading += rows.len();
@@ -94,7 +97,7 @@ impl Engine {
 /// Whether a lane holds, or may hold, what has waited too long. One that nobody has read yet may.
 fn has_expired(lane: &Lane, limit: Timestamp) -> bool {
     let backlog = &lane.backlog;
-    if backlog.is_reading() || lane.loading > 0 {
+    if backlog.is_reading() || lane.loading > 0 || lane.left != LeftAsked::Found {
         // Goes on when that has come.
         return backlog.oldest().is_some_and(|due| due < limit);
     }
@@ -113,6 +116,7 @@ fn is_idle(lane: &Lane, now: Timestamp) -> bool {
         && lane.ahead.is_empty()
         && lane.skip == Skip::None
         && lane.scan == Scan::Idle
+        && lane.left == LeftAsked::Found
         && lane.backlog.is_empty()
         && used.is_none_or(|used| now.since(used) > limits::LANE_KEPT_IDLE)
 }

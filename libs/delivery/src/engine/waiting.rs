@@ -9,7 +9,7 @@ use super::dispatch::LOAD_AHEAD;
 use super::{Engine, LoadedDelivery, PendingLoad};
 use crate::effect::{Effect, LoadToken};
 use crate::endpoint::Endpoint;
-use crate::lane::{Item, Origin};
+use crate::lane::{Item, LeftAsked, Origin};
 use crate::timers::Timer;
 
 impl Engine {
@@ -29,7 +29,7 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
-        if lane.backlog.has_waiting() {
+        if lane.backlog.has_waiting() || matches!(lane.left, LeftAsked::Reading(_)) {
             return;
         }
         if let Some((after, upto)) = lane.backlog.request_page(now) {
@@ -77,6 +77,11 @@ impl Engine {
         next_due: Option<Timestamp>,
         now: Timestamp,
     ) {
+        let Some(rows) = self.take_left(key, rows) else {
+            // The backlog proper has its turn, then the next page of these.
+            self.kick(key.endpoint);
+            return self.pump(now);
+        };
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };

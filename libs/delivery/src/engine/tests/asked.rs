@@ -152,3 +152,32 @@ fn once_disabled_by_hand_what_was_asked_for_ends_and_only_tests_go_out() {
     assert!(world.store.redriving.is_empty());
     assert_eq!(world.store.lanes.values().next().expect("a lane").waiting, 0);
 }
+
+#[test]
+fn what_was_asked_for_goes_out_after_a_restart_whatever_the_endpoints_state() {
+    for count in [0, 3, 700] {
+        let mut world = World::new();
+        let uid = world.endpoint();
+        let event = world.publish(&[uid]);
+        world.set_state(uid, EndpointState::Paused);
+        for _ in 0..count {
+            world.publish(&[uid]);
+        }
+        world.store_ms_max = 10_000;
+        let run = world.run_id();
+        world.command(uid, CommandKind::Resend { event: event.clone(), run });
+        while world.engine.writes_pending() > 0 {
+            world.run_for(std::time::Duration::from_millis(1));
+        }
+        world.store_ms_max = 0;
+        assert_eq!(world.sent.len(), 1, "its row is durable, and it is not sent yet");
+        world.crash(0, 0);
+        world.run_for(secs(60));
+        assert_eq!(world.successes(uid, &event), 2, "{count} wait");
+        assert_eq!(world.sent.len(), 2, "nothing else");
+        world.set_state(uid, EndpointState::Active);
+        world.run_for(secs(60));
+        assert_eq!(world.sent.len(), 2 + count);
+        assert_eq!(world.store.lanes.values().next().expect("a lane").waiting, 0);
+    }
+}
