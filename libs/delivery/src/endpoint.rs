@@ -43,6 +43,8 @@ pub(crate) struct Endpoint {
     pub(crate) in_flight: u32,
     /// Whether the one attempt that an open breaker or a disabled state allows is on its way.
     pub(crate) probing: bool,
+    /// When a person last asked for a probe: every shard is told, and all of them mean one.
+    pub(crate) probe_asked: Timestamp,
     /// When a disabled endpoint is probed next; `None` before the first time was set.
     pub(crate) probe_next: Option<Timestamp>,
     /// Changes of state that are on their way to the store: what the configuration says of it may be stale.
@@ -91,6 +93,7 @@ impl Endpoint {
             hold_until: Timestamp::ZERO,
             in_flight: 0,
             probing: false,
+            probe_asked: Timestamp::ZERO,
             probe_next: None,
             states_pending: 0,
             state_heard: None,

@@ -197,7 +197,10 @@ impl Engine {
             }
             CommandKind::Resume { catch_up } => self.resume(lane, &command, *catch_up),
             CommandKind::Probe => {
-                if let Some(endpoint) = self.endpoints.get_mut(&command.endpoint) {
+                if let Some(endpoint) = self.endpoints.get_mut(&command.endpoint)
+                    && endpoint.probe_asked < command.time
+                {
+                    endpoint.probe_asked = command.time;
                     endpoint.breaker.allow_probe(now);
                     endpoint.probe_next = Some(now);
                 }

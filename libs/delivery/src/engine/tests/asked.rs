@@ -2,9 +2,10 @@
 
 use domain::{
     CommandKind, DeadLetterReason, DeliveryPolicy, DisableReason, EndpointState, EndpointUid,
-    EventRef, Trigger,
+    EventRef, Shard, Trigger,
 };
 
+use super::EngineConfig;
 use super::world::{SHARD, World, secs, status};
 
 /// An endpoint with so many dead letters.
@@ -180,4 +181,22 @@ fn what_was_asked_for_goes_out_after_a_restart_whatever_the_endpoints_state() {
         assert_eq!(world.sent.len(), 2 + count);
         assert_eq!(world.store.lanes.values().next().expect("a lane").waiting, 0);
     }
+}
+
+#[test]
+fn one_probe_that_every_shard_is_told_of_is_one_attempt() {
+    let shards: Vec<Shard> = (0..4).map(Shard).collect();
+    let mut world = World::with(EngineConfig::default(), &shards);
+    let uid = world.endpoint();
+    world.always(uid, status(500));
+    for _ in 0..20 {
+        world.publish(&[uid]);
+    }
+    world.run_for(secs(2));
+    assert_eq!(world.sent.len(), 5);
+    for shard in shards {
+        world.command_in(shard, uid, CommandKind::Probe);
+    }
+    world.run_for(secs(2));
+    assert_eq!(world.sent.len(), 6);
 }
