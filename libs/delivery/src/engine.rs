@@ -208,6 +208,7 @@ impl Engine {
             if let Some(endpoint) = self.endpoints.get_mut(&uid) {
                 endpoint.lanes.insert(shard);
                 // Health is one per endpoint and worker: of several lanes the worst memory counts.
+                let breaker = control::still_holds(breaker, &endpoint.spec);
                 if breaker.failures > endpoint.breaker.state().failures {
                     endpoint.breaker = Breaker::new(breaker);
                 }

@@ -1,8 +1,8 @@
 //! Configuration, changes of state, and commands from people.
 
 use domain::{
-    BacklogKey, BacklogRow, BreakerState, Command, CommandKind, EndpointState, EndpointUid,
-    EventRef, LaneKey, Revision, RunId, Timestamp, Trigger, WaitReason,
+    BacklogKey, BacklogRow, BreakerPhase, BreakerState, Command, CommandKind, EndpointState,
+    EndpointUid, EventRef, LaneKey, Revision, RunId, Timestamp, Trigger, WaitReason,
 };
 
 use super::settle::Settlement;
@@ -18,6 +18,7 @@ impl Engine {
         let uid = spec.uid;
         let Some(known) = self.endpoints.get_mut(&uid) else {
             let breaker = self.remembered_breaker(uid);
+            let breaker = still_holds(breaker, &spec);
             let mut endpoint = Endpoint::new(spec, Breaker::new(breaker));
             endpoint.lanes = self.lanes_of(uid).map(|lane| lane.key.shard).collect();
             self.endpoints.insert(uid, endpoint);
@@ -278,6 +279,18 @@ impl Engine {
         write.lanes.extend(self.lane_row(key));
         write.commands.push((command.shard, command.id));
         self.write(write, settlement);
+    }
+}
+
+/// What is left of a remembered breaker: nothing, when the endpoint was resumed after it opened and no worker saw that.
+pub(super) fn still_holds(breaker: BreakerState, spec: &EndpointSpec) -> BreakerState {
+    match breaker.phase {
+        BreakerPhase::Open { since, .. }
+            if spec.state == EndpointState::Active && spec.state_time > since =>
+        {
+            BreakerState::default()
+        }
+        BreakerPhase::Open { .. } | BreakerPhase::Closed => breaker,
     }
 }
 

@@ -299,3 +299,16 @@ fn an_answer_to_what_was_in_flight_before_a_resume_does_not_disable_again() {
     assert_eq!(world.store.state(uid), EndpointState::Active);
     assert_eq!(world.successes(uid, &slow), 1);
 }
+
+#[test]
+fn a_resume_that_no_worker_saw_begins_the_count_anew() {
+    let (mut world, uid, _) = disabled();
+    world.run_for(secs(5));
+    // The worker is down while a person resumes.
+    let spec = world.store.specs.get_mut(&uid).expect("known");
+    (spec.state, spec.state_time) = (EndpointState::Active, world.now);
+    world.crash(0, 0);
+    world.run_for(secs(5));
+    assert!(world.sent_to(uid).len() > 10, "it is tried at once");
+    assert_eq!(world.store.state(uid), EndpointState::Active);
+}
