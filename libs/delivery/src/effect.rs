@@ -116,6 +116,8 @@ pub struct AttemptReport {
     pub signatures: u8,
     /// Where it went.
     pub url: Arc<str>,
+    /// It failed on our own side before it was sent: it is retried, and says nothing about the endpoint.
+    pub own_fault: bool,
 }
 
 /// Rows that belong together. They become durable in this order, group by group; the order of writes is kept too.

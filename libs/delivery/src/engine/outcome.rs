@@ -38,7 +38,10 @@ impl Engine {
         let Some(flight) = self.in_flight.remove(&token) else {
             return;
         };
-        let (verdict, health) = verdict(&report.outcome);
+        let (verdict, health) = match report.own_fault {
+            true => (Verdict::Retry, Health::Neutral),
+            false => verdict(&report.outcome),
+        };
         let disabled = self.learn(&flight, &report, verdict, health, now);
         if self.lanes.get(&flight.lane).is_some_and(|lane| lane.epoch == flight.epoch) {
             let fate = self.fate(&flight, &report, verdict, disabled, jitter, now);

@@ -50,3 +50,19 @@ fn one_dead_endpoint_among_many_that_work_is_disabled_as_ever() {
     assert!(!world.engine.egress_degraded());
     assert!(matches!(world.store.state(uids[0]), EndpointState::Disabled(_)));
 }
+
+#[test]
+fn a_request_that_could_not_be_made_is_retried_and_is_no_failure() {
+    let mut world = World::new();
+    let uid = world.endpoint();
+    let broken =
+        Answer { own_fault: true, kind: OutcomeKind::Failed(ErrorClass::Http), ..status(0) };
+    world.always(uid, broken);
+    let events: Vec<_> = (0..20).map(|_| world.publish(&[uid])).collect();
+    world.run_for(secs(100));
+    assert_eq!((failures(&world, uid), world.store.state(uid)), (Some(0), EndpointState::Active));
+    assert_eq!(world.sent.len(), 60, "all are tried by their own schedule");
+    world.always(uid, status(200));
+    world.run_for(secs(600));
+    assert!(events.iter().all(|event| world.successes(uid, event) == 1));
+}

@@ -27,10 +27,16 @@ pub(super) struct Answer {
     pub(super) kind: OutcomeKind,
     pub(super) after: Duration,
     pub(super) retry_after: Option<RetryAfter>,
+    pub(super) own_fault: bool,
 }
 
 pub(super) fn status(status: u16) -> Answer {
-    Answer { kind: OutcomeKind::Answered(status), after: Duration::ZERO, retry_after: None }
+    Answer {
+        kind: OutcomeKind::Answered(status),
+        after: Duration::ZERO,
+        retry_after: None,
+        own_fault: false,
+    }
 }
 
 impl Answer {

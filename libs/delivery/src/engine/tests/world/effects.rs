@@ -109,6 +109,7 @@ impl World {
             },
             signatures: 1,
             url: "https://example.com/".into(),
+            own_fault: answer.own_fault,
         };
         self.later(self.now + answer.after, Pending::Outcome(token, report));
     }
