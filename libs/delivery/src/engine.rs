@@ -10,6 +10,7 @@ mod left;
 mod letters;
 mod outcome;
 mod places;
+mod save;
 mod settle;
 mod span;
 mod sweep;
@@ -155,9 +156,6 @@ impl PendingLoad {
         }
     }
 }
-
-/// How often changed lanes are saved.
-const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// An engine that owns nothing yet.
@@ -319,7 +317,7 @@ impl Engine {
                 Timer::Lane(key) => self.kick(key.endpoint),
                 Timer::Queue(key) => self.expire_queue(key, now),
                 Timer::Span(shard) => self.spill_old(shard, now),
-                Timer::Save => self.save_dirty(),
+                Timer::Save => self.save_changed(now),
                 Timer::Sweep => self.sweep(now),
             }
         }
@@ -339,45 +337,6 @@ impl Engine {
     fn write(&mut self, write: Write, settlement: Settlement) {
         self.writes.insert(write.token, settlement);
         self.effects.push_back(Effect::Write(Box::new(write)));
-    }
-
-    /// Marks a lane as changed; it is saved within a second.
-    fn touch(&mut self, key: LaneKey, now: Timestamp) {
-        if let Some(lane) = self.lanes.get_mut(&key)
-            && !lane.dirty
-        {
-            lane.dirty = true;
-            self.timers.set_earlier(Timer::Save, now + SAVE_INTERVAL);
-        }
-    }
-
-    /// Marks all lanes of an endpoint as changed: each of them remembers the breaker.
-    fn touch_all(&mut self, uid: EndpointUid, now: Timestamp) {
-        let shards = self.endpoints.get(&uid).map(|endpoint| endpoint.lanes.clone());
-        for shard in shards.unwrap_or_default() {
-            self.touch(LaneKey { shard, endpoint: uid }, now);
-        }
-    }
-
-    fn lane_row(&self, key: LaneKey) -> Option<LaneRow> {
-        let lane = self.lanes.get(&key)?;
-        let breaker = self.endpoints.get(&key.endpoint).map(|e| e.breaker.state());
-        Some(lane.row(breaker.unwrap_or_default()))
-    }
-
-    fn save_dirty(&mut self) {
-        let keys: Vec<LaneKey> =
-            self.lanes.values().filter(|lane| lane.dirty).map(|lane| lane.key).collect();
-        for chunk in keys.chunks(256) {
-            let mut write = self.new_write();
-            write.lanes = chunk.iter().filter_map(|key| self.lane_row(*key)).collect();
-            for key in chunk {
-                if let Some(lane) = self.lanes.get_mut(key) {
-                    lane.dirty = false;
-                }
-            }
-            self.write(write, Settlement::default());
-        }
     }
 
     /// Makes a lane if there is none. Returns `false` when the shard is not ours.

@@ -71,7 +71,10 @@ pub(crate) struct Lane {
     pub(crate) ahead: BTreeSet<BacklogKey>,
     /// The lane's row exists in the store.
     pub(crate) stored: bool,
-    pub(crate) dirty: bool,
+    /// When the lane is to be saved; `None`: it is as the store has it.
+    pub(crate) save_by: Option<Timestamp>,
+    /// When it was saved last for itself.
+    pub(crate) saved: Option<Timestamp>,
     pub(crate) last_success: Option<Timestamp>,
     pub(crate) last_failure: Option<Timestamp>,
     /// The breaker as the lane's last owner saw it.
@@ -134,7 +137,8 @@ impl Lane {
             scan: Scan::Idle,
             ahead: BTreeSet::new(),
             stored: false,
-            dirty: false,
+            save_by: None,
+            saved: None,
             last_success: None,
             last_failure: None,
             remembered: BreakerState::default(),

@@ -1,15 +1,16 @@
 //! From an outcome to its consequences: health of the endpoint, then the fate of the delivery.
 
 use domain::{
-    Attempt, BacklogKey, BreakerState, DeadLetter, DeadLetterId, DeadLetterReason, DisableReason,
-    Disposition, EndpointState, EndpointUid, Fact, FactKind, OutcomeKind, RunId, Timestamp,
-    Trigger, WaitReason, limits,
+    Attempt, BacklogKey, DeadLetter, DeadLetterId, DeadLetterReason, DisableReason, Disposition,
+    EndpointState, EndpointUid, Fact, FactKind, OutcomeKind, RunId, Timestamp, Trigger, WaitReason,
+    limits,
 };
 
 use super::settle::{Settlement, row_of};
 use super::{Engine, InFlight, Jitter};
 use crate::breaker::Tripped;
 use crate::effect::{AttemptReport, AttemptToken, Write};
+use crate::endpoint::Endpoint;
 use crate::lane::Origin;
 use crate::schedule::{retry_after, retry_delay};
 use crate::verdict::{Health, Verdict, verdict};
@@ -96,7 +97,7 @@ impl Engine {
                 Health::Failure => lane.last_failure = Some(now),
                 Health::Neutral => {}
             }
-            self.touch(flight.lane, now);
+            self.touch_health(flight.lane, now);
         }
         let degraded = self.egress.is_degraded();
         if let Verdict::Refused(status) = verdict
@@ -127,15 +128,12 @@ impl Engine {
             endpoint.probe_next = pace.map(|pace| now + pace);
         }
         let schedule = endpoint.spec.policy.retry_schedule.clone();
+        let before = endpoint.breaker.state();
         match health {
             Health::Success => {
-                let had_failed = endpoint.breaker.state() != BreakerState::default();
                 endpoint.breaker.succeeded();
                 if endpoint.spec.state == EndpointState::Disabled(DisableReason::Failing) {
                     self.change_state(uid, EndpointState::Active, now);
-                }
-                if had_failed {
-                    self.touch_all(uid, now);
                 }
             }
             Health::Neutral => endpoint.breaker.neutral(&schedule, now),
@@ -149,6 +147,10 @@ impl Engine {
                 Tripped::Disable => {}
             },
         }
+        let is_other = |known: &Endpoint| known.breaker.state() != before;
+        if self.endpoints.get(&uid).is_some_and(is_other) {
+            self.touch_all(uid, now);
+        }
     }
 
     /// One more 401, 403, 404 or 410. Returns whether the endpoint is disabled by it.
@@ -161,9 +163,12 @@ impl Engine {
             return true;
         }
         // What was sent before a resume says nothing about the endpoint that was resumed.
-        if flight.generation != endpoint.breaker.generation()
-            || endpoint.breaker.refused() < endpoint.spec.policy.disable_after
-        {
+        if flight.generation != endpoint.breaker.generation() {
+            return false;
+        }
+        let enough = endpoint.breaker.refused() >= endpoint.spec.policy.disable_after;
+        self.touch_all(uid, now);
+        if !enough {
             return false;
         }
         self.change_state(uid, EndpointState::Disabled(DisableReason::Answer(status)), now);

@@ -66,7 +66,7 @@ impl Engine {
             lane.backlog.retry_deferred();
         }
         let mut positions = Vec::new();
-        let mut moved = settlement.lane_stored && lane.dirty;
+        let mut moved = false;
         for origin in settlement.done {
             match origin {
                 Origin::Live(position) => positions.push(position),

@@ -252,3 +252,14 @@ fn an_endpoint_that_was_deleted_while_nobody_owned_its_shard_leaves_no_lane_eith
     assert!(world.store.lanes.is_empty());
     assert_eq!(world.store.commands.len(), 1);
 }
+
+#[test]
+fn busy_lanes_are_not_saved_for_their_last_success_alone() {
+    let mut world = World::new();
+    let uid = world.endpoint();
+    for _ in 0..60 {
+        world.publish(&[uid]);
+        world.run_for(secs(1));
+    }
+    assert!((2..=3).contains(&world.store.lane_saves), "{}", world.store.lane_saves);
+}
