@@ -1,6 +1,7 @@
 //! The loop that owns the engine.
 
 mod apply;
+mod seen;
 mod tells;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -12,8 +13,8 @@ use delivery::{
     WriteToken,
 };
 use domain::{
-    Command, CommandId, EndpointUid, Epoch, Event, EventRef, LaneKey, Position, Revision, Shard,
-    TenantId, Timestamp,
+    Command, EndpointUid, Epoch, Event, EventRef, LaneKey, Position, Revision, Shard, TenantId,
+    Timestamp,
 };
 use ports::BacklogPage;
 use runtime::Shutdown;
@@ -27,6 +28,7 @@ use crate::reader::{Acks, FromLog, Reader};
 use crate::target::Target;
 use crate::tenants::{TenantView, Tenants, keep_fresh};
 use crate::{inbox, recorder};
+use seen::Seen;
 
 /// What the loop hears from the tasks around it.
 pub(crate) enum Input {
@@ -55,8 +57,6 @@ const READER_CHANNEL: usize = 4;
 const INPUT_CHANNEL: usize = 64;
 /// Looks that run at once.
 const LOOKS_MAX: usize = 64;
-/// Commands that are remembered, so that a repeat does nothing.
-const COMMANDS_REMEMBERED: usize = 10_000;
 /// How long the tasks may take to end once nothing is left to do.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often positions are saved: what lies between is read again after a crash.
@@ -81,7 +81,7 @@ pub struct Worker {
     writes_waiting: VecDeque<Box<Write>>,
     acks_waiting: Acks,
     acks_due: Option<Timestamp>,
-    commands_seen: (BTreeSet<CommandId>, VecDeque<CommandId>),
+    commands_seen: Seen,
     owned: watch::Sender<BTreeSet<Shard>>,
     egress_degraded: watch::Sender<bool>,
 }
@@ -120,7 +120,7 @@ impl Worker {
             writes_waiting: VecDeque::new(),
             acks_waiting: Acks::new(),
             acks_due: None,
-            commands_seen: (BTreeSet::new(), VecDeque::new()),
+            commands_seen: Seen::default(),
             owned: watch::Sender::new(BTreeSet::new()),
             egress_degraded: watch::Sender::new(false),
         }
@@ -368,20 +368,5 @@ impl Worker {
 
     fn jitter(&self) -> Jitter {
         Jitter(self.deps.rng.next_u64())
-    }
-
-    /// Whether a command is new; a repeat of one that is being done is not.
-    fn is_new(&mut self, id: CommandId) -> bool {
-        let (seen, order) = &mut self.commands_seen;
-        if !seen.insert(id) {
-            return false;
-        }
-        order.push_back(id);
-        if order.len() > COMMANDS_REMEMBERED
-            && let Some(oldest) = order.pop_front()
-        {
-            seen.remove(&oldest);
-        }
-        true
     }
 }
