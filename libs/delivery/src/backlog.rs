@@ -92,6 +92,12 @@ impl Backlog {
         !self.waiting.is_empty()
     }
 
+    /// When the first row is due that waits, in memory or in the store.
+    pub(crate) fn first_due(&self) -> Option<Timestamp> {
+        let waiting = self.waiting.first().map(|key| key.due);
+        waiting.into_iter().chain(self.next_due).min()
+    }
+
     /// Whether no row is due that is not in memory and on its way.
     pub(crate) fn nothing_due(&self, now: Timestamp) -> bool {
         self.waiting.is_empty()

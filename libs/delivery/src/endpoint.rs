@@ -45,7 +45,7 @@ pub(crate) struct Endpoint {
     pub(crate) probing: bool,
     /// When a person last asked for a probe: every shard is told, and all of them mean one.
     pub(crate) probe_asked: Timestamp,
-    /// When a disabled endpoint is probed next; `None` before the first time was set.
+    /// When a disabled endpoint is probed next; `None` before the first time was set, [`Timestamp::MAX`] once they have ended.
     pub(crate) probe_next: Option<Timestamp>,
     /// Changes of state that are on their way to the store: what the configuration says of it may be stale.
     pub(crate) states_pending: u32,
@@ -155,11 +155,13 @@ impl Endpoint {
         if self.probing {
             return Permit::Wait(None);
         }
-        let Some(pace) = self.probe_pace(now) else {
-            return Permit::Wait(None);
-        };
-        let next = self.probe_next.unwrap_or(self.spec.state_time + pace);
-        if now < next { Permit::Wait(Some(next)) } else { Permit::Probe }
+        let first = self.probe_pace(now).map(|pace| self.spec.state_time + pace);
+        // What a person asks for is done also once probes have ended by themselves.
+        match self.probe_next.or(first) {
+            None | Some(Timestamp::MAX) => Permit::Wait(None),
+            Some(next) if now < next => Permit::Wait(Some(next)),
+            Some(_) => Permit::Probe,
+        }
     }
 
     fn active_permit(&self, now: Timestamp) -> Permit {
@@ -180,8 +182,15 @@ impl Endpoint {
     }
 
     /// The wait between probes while disabled; `None` once they have ended.
-    pub(crate) fn probe_pace(&self, now: Timestamp) -> Option<Duration> {
+    fn probe_pace(&self, now: Timestamp) -> Option<Duration> {
         probe_pace(&self.spec.policy.retry_schedule, now.since(self.spec.state_time))
+    }
+
+    /// A probe has failed: when the next one is due, if they have not ended by then.
+    pub(crate) fn probe_failed(&mut self, now: Timestamp) {
+        let next = self.probe_pace(now).map(|pace| now + pace);
+        let next = next.filter(|next| self.probe_pace(*next).is_some());
+        self.probe_next = Some(next.unwrap_or(Timestamp::MAX));
     }
 
     /// Whether it holds places for long (`architecture.md` §4).

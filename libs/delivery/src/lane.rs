@@ -188,6 +188,21 @@ impl Lane {
         self.backlog.done(key)
     }
 
+    /// When the first of what may go out now was due; `None` when nothing is.
+    pub(crate) fn first_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let due_of = |item: &Item| match item.origin {
+            Origin::Row(key) => key.due,
+            Origin::Live(_) => item.queued_at,
+        };
+        let queued = [self.ready.front(), self.queue.front()].into_iter().flatten().map(due_of);
+        queued.chain(self.backlog.first_due()).min().filter(|due| *due <= now)
+    }
+
+    /// Whether something is on its way from the store that may have been due before all else.
+    pub(crate) fn is_looking(&self) -> bool {
+        self.loading > 0 || self.backlog.is_reading()
+    }
+
     /// Whether one more delivery fits into the memory queue.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.queue.len() < limits::LANE_QUEUE_MAX

@@ -5,7 +5,7 @@ use domain::{EndpointUid, LaneKey, Timestamp, Trigger};
 use super::{Engine, InFlight};
 use crate::effect::{AttemptStart, AttemptToken, Effect};
 use crate::endpoint::Permit;
-use crate::lane::Item;
+use crate::lane::{Item, Lane};
 use crate::timers::Timer;
 
 /// Loaded rows and looks that a lane keeps ahead of its sends.
@@ -54,18 +54,42 @@ impl Engine {
             }
             return false;
         }
-        let ahead = if permit == Permit::Free { LOAD_AHEAD } else { 1 };
+        if permit != Permit::Free {
+            return self.start_first_due(lanes, permit, now);
+        }
         lanes.iter().for_each(|key| {
-            self.feed(*key, ahead, now);
+            self.feed(*key, LOAD_AHEAD, now);
             self.find_left(*key, now);
         });
+        lanes.iter().any(|key| self.start_next(*key, permit, now))
+    }
+
+    fn start_next(&mut self, key: LaneKey, permit: Permit, now: Timestamp) -> bool {
+        let lane = self.lanes.get_mut(&key);
+        let item = lane.and_then(|lane| lane.ready.pop_front().or_else(|| lane.pop()));
+        let found = item.is_some();
+        if let Some(item) = item {
+            self.start(key, item, permit, now);
+        }
+        found
+    }
+
+    /// One attempt may start: of the delivery that was due first, whichever shard it lies in.
+    fn start_first_due(&mut self, mut lanes: Vec<LaneKey>, permit: Permit, now: Timestamp) -> bool {
+        let is_looking = |key: &LaneKey| self.lanes.get(key).is_some_and(Lane::is_looking);
+        if lanes.iter().any(is_looking) {
+            return false;
+        }
+        let due = |key: &LaneKey| self.lanes.get(key).and_then(|lane| lane.first_due(now));
+        lanes.sort_by_cached_key(|key| due(key).unwrap_or(Timestamp::MAX));
         for key in &lanes {
-            let Some(lane) = self.lanes.get_mut(key) else {
-                continue;
-            };
-            if let Some(item) = lane.ready.pop_front().or_else(|| lane.pop()) {
-                self.start(*key, item, permit, now);
+            self.feed(*key, 1, now);
+            self.find_left(*key, now);
+            if self.start_next(*key, permit, now) {
                 return true;
+            }
+            if self.lanes.get(key).is_some_and(Lane::is_looking) {
+                return false;
             }
         }
         if permit == Permit::Probe {

@@ -124,8 +124,7 @@ impl Engine {
             return;
         }
         if flight.probe {
-            let pace = endpoint.probe_pace(now);
-            endpoint.probe_next = pace.map(|pace| now + pace);
+            endpoint.probe_failed(now);
         }
         let schedule = endpoint.spec.policy.retry_schedule.clone();
         let before = endpoint.breaker.state();

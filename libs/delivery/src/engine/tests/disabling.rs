@@ -312,3 +312,18 @@ fn a_resume_that_no_worker_saw_begins_the_count_anew() {
     assert!(world.sent_to(uid).len() > 10, "it is tried at once");
     assert_eq!(world.store.state(uid), EndpointState::Active);
 }
+
+#[test]
+fn a_person_can_have_an_endpoint_probed_after_the_probes_have_ended() {
+    let (mut world, uid, _) = disabled();
+    world.run_until(T0 + secs(7 * 86_400 + 3_600));
+    let waiting = world.publish(&[uid]);
+    world.run_for(secs(3_600));
+    let before = world.sent_to(uid).len();
+    world.always(uid, status(200));
+    world.command(uid, CommandKind::Probe);
+    world.run_for(secs(60));
+    assert!(world.sent_to(uid).len() > before);
+    assert_eq!(world.store.state(uid), EndpointState::Active);
+    assert_eq!(world.successes(uid, &waiting), 1);
+}
