@@ -72,15 +72,12 @@ fn a_cancel_that_was_written_before_runs_were_named_is_read() {
     out.text("acme").fixed(&[9; 16]).byte(5).event_ref(&row.event);
     let (id, shard) = (domain::CommandId(row.run.uuid()), domain::Shard(1));
     let command = decode_command(id, shard, Timestamp::ZERO, &out.end()).expect("read");
-    let kind = domain::CommandKind::Cancel { event: row.event, runs: Vec::new(), redrive: None };
+    let kind =
+        domain::CommandKind::Cancel { event: row.event.clone(), runs: Vec::new(), redrive: None };
     assert_eq!(command.kind, kind);
     let runs = vec![row.run, domain::RunId::from_slice(&[7; 16]).expect("16 bytes")];
-    let kind = match kind {
-        domain::CommandKind::Cancel { event, .. } => {
-            domain::CommandKind::Cancel { event, redrive: Some(runs[1]), runs }
-        }
-        other => other,
-    };
+    let redrive = Some(runs[1]);
+    let kind = domain::CommandKind::Cancel { event: row.event, runs, redrive };
     let command = domain::Command { kind, ..command };
     let bytes = encode_command(&command);
     assert_eq!(decode_command(id, shard, Timestamp::ZERO, &bytes), Ok(command));
