@@ -90,6 +90,8 @@ pub(super) struct World {
     pub(super) jitter: Option<u64>,
     /// A shard was given up and taken back.
     taken_over: bool,
+    /// All commands, done or not.
+    inbox: BTreeMap<CommandId, Command>,
     scripts: BTreeMap<EndpointUid, Script>,
     pending: BTreeMap<(Timestamp, u64), Pending>,
     pub(super) in_flight: BTreeMap<AttemptToken, Sent>,
@@ -128,6 +130,7 @@ impl World {
             at_risk: BTreeMap::new(),
             jitter: Some(1 << 63),
             taken_over: false,
+            inbox: BTreeMap::new(),
             scripts: BTreeMap::new(),
             pending: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -261,6 +264,7 @@ impl World {
         let id = CommandId(self.uuid());
         let (time, tenant) = (self.now, TenantId::default_tenant());
         let command = Command { id, shard, time, tenant, endpoint, kind };
+        self.inbox.insert(id, command.clone());
         self.engine.handle_command(command, self.now);
         self.settle();
         id
@@ -293,8 +297,20 @@ impl World {
         let specs: Vec<EndpointSpec> = self.store.specs.values().cloned().collect();
         specs.into_iter().for_each(|spec| self.engine.configure(spec, self.now));
         let shards: Vec<Shard> = self.readers.keys().copied().collect();
-        shards.into_iter().for_each(|shard| self.assign(shard));
+        for shard in shards {
+            self.assign(shard);
+            self.bring(shard);
+        }
         self.settle();
+    }
+
+    /// Brings the commands of a shard that are not done.
+    fn bring(&mut self, shard: Shard) {
+        let (inbox, done) = (&self.inbox, &self.store.commands);
+        let open = inbox.values().filter(|c| c.shard == shard && !done.contains(&c.id));
+        for command in open.cloned().collect::<Vec<_>>() {
+            self.engine.handle_command(command, self.now);
+        }
     }
 
     fn assign(&mut self, shard: Shard) {
@@ -330,6 +346,7 @@ impl World {
         self.taken_over = true;
         self.epoch += 1;
         self.assign(shard);
+        self.bring(shard);
         self.settle();
     }
 
