@@ -141,6 +141,8 @@ pub struct Write {
     pub commands: Vec<(Shard, CommandId)>,
     /// Lanes with nothing to remember, with the last key of their backlog that is handed off. One that a later write saves stays.
     pub removed: Vec<(LaneKey, BacklogKey)>,
+    /// Lanes of endpoints that were deleted; their rows are many perhaps, and nothing waits for their end.
+    pub deleted: Vec<LaneKey>,
 }
 
 impl Write {
@@ -155,6 +157,7 @@ impl Write {
             resolved: Vec::new(),
             commands: Vec::new(),
             removed: Vec::new(),
+            deleted: Vec::new(),
         }
     }
 
@@ -168,5 +171,6 @@ impl Write {
             && self.resolved.is_empty()
             && self.commands.is_empty()
             && self.removed.is_empty()
+            && self.deleted.is_empty()
     }
 }

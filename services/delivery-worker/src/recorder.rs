@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::{Write, WriteToken};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use ports::{Clock, StoredEvent};
 use tokio::sync::mpsc;
 
@@ -24,12 +26,32 @@ pub(crate) async fn record(
     done: mpsc::Sender<Input>,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
-    while writes.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let tokens = Batch::collect(&mut batch).store(&deps).await;
-        if done.send(Input::Written(tokens)).await.is_err() {
-            return;
+    // What deleted endpoints leave may be a million rows: it goes while nothing else is written.
+    let mut clearing = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            count = writes.recv_many(&mut batch, BATCH_MAX) => {
+                if count == 0 {
+                    return;
+                }
+                let batch = Batch::collect(&mut batch);
+                let deleted = batch.deleted.clone();
+                let tokens = batch.store(&deps).await;
+                clearing.extend(deleted.into_iter().map(|lane| clear(&deps, lane)));
+                if done.send(Input::Written(tokens)).await.is_err() {
+                    return;
+                }
+            }
+            Some(()) = clearing.next(), if !clearing.is_empty() => {}
         }
     }
+}
+
+/// Takes the lane of a deleted endpoint out of the store, with its rows.
+async fn clear(deps: &Deps, lane: domain::LaneKey) {
+    let everything = domain::BacklogKey::end_of(domain::Timestamp::MAX);
+    until_done(&deps.clock, "a lane to forget", || deps.backlog.trim(lane, everything)).await;
+    until_done(&deps.clock, "a lane to forget", || deps.lanes.remove(lane)).await;
 }
 
 /// The rows of several writes, by group.
@@ -45,6 +67,7 @@ struct Batch {
     commands: Vec<(domain::Shard, domain::CommandId)>,
     /// Lanes to forget; one that a later write of the batch saves stays.
     removed: std::collections::BTreeMap<domain::LaneKey, domain::BacklogKey>,
+    deleted: Vec<domain::LaneKey>,
 }
 
 impl Batch {
@@ -58,6 +81,7 @@ impl Batch {
             }
             batch.lanes.extend(write.lanes);
             batch.removed.extend(write.removed);
+            batch.deleted.extend(write.deleted);
             batch
                 .events
                 .extend(write.events.into_iter().map(|(at, event)| StoredEvent { at, event }));

@@ -2,7 +2,7 @@
 
 use domain::{
     BacklogKey, BacklogRow, BreakerPhase, BreakerState, Command, CommandKind, EndpointState,
-    EndpointUid, EventRef, LaneKey, Revision, RunId, Timestamp, Trigger, WaitReason,
+    EndpointUid, EventRef, LaneKey, LaneRow, Revision, RunId, Timestamp, Trigger, WaitReason,
 };
 
 use super::settle::Settlement;
@@ -60,18 +60,25 @@ impl Engine {
             self.slow_in_flight = self.slow_in_flight.saturating_sub(held);
         }
         let keys: Vec<LaneKey> = self.lanes_of(uid).map(|lane| lane.key).collect();
+        let mut write = self.new_write();
         for key in &keys {
             let Some(lane) = self.drop_lane(*key) else {
                 continue;
             };
+            // Its rows are behind the cursor first: whoever owns the shard next, and the store's own cleaning, find nothing that waits.
+            let cursor = BacklogKey::end_of(Timestamp::MAX);
+            let row = LaneRow::new(*key, lane.tenant.clone(), lane.epoch);
+            write.lanes.push(LaneRow { cursor, ..row });
+            write.deleted.push(*key);
             for position in live_positions(&lane) {
                 self.record_done(key.shard, position);
             }
             // What waits for a write or a look of this lane is handed off with it.
             self.release_pending(*key);
         }
-        let everything = BacklogKey::end_of(Timestamp::MAX);
-        self.remove_stored(keys.into_iter().map(|key| (key, everything)).collect());
+        if !write.deleted.is_empty() {
+            self.write(write, Settlement::default());
+        }
         self.timers.clear(crate::timers::Timer::Endpoint(uid));
     }
 

@@ -85,7 +85,7 @@ impl Engine {
     }
 
     /// Takes lanes out of the store.
-    pub(super) fn remove_stored(&mut self, lanes: Vec<(LaneKey, BacklogKey)>) {
+    fn remove_stored(&mut self, lanes: Vec<(LaneKey, BacklogKey)>) {
         for chunk in lanes.chunks(256) {
             let mut write = self.new_write();
             write.removed = chunk.to_vec();

@@ -92,6 +92,10 @@ impl Store {
         }
         let commands = write.commands.into_iter().filter(|_| groups > 6);
         self.commands.extend(commands.map(|(_, id)| id));
+        for key in write.deleted.into_iter().filter(|_| groups > 7) {
+            self.lanes.remove(&key);
+            self.rows.remove(&key);
+        }
         for (key, upto) in write.removed.into_iter().filter(|_| groups > 7) {
             self.lanes.remove(&key);
             if let Some(rows) = self.rows.get_mut(&key) {
