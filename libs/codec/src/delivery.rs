@@ -106,8 +106,16 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         CommandKind::Resend { event, run } => out.byte(2).event_ref(event).fixed(run.as_bytes()),
         CommandKind::Test { event, run } => out.byte(3).event_ref(event).fixed(run.as_bytes()),
         CommandKind::Resume { catch_up } => out.byte(4).byte((*catch_up).into()),
-        CommandKind::Cancel { event } => out.byte(5).event_ref(event),
         CommandKind::Probe => out.byte(6),
+        CommandKind::Cancel { event, runs, redrive } => {
+            let out = out.byte(7).event_ref(event);
+            out.list(runs.iter(), |out, run| {
+                out.fixed(run.as_bytes());
+            });
+            out.option(*redrive, |out, run| {
+                out.fixed(run.as_bytes());
+            })
+        }
     };
     out.end()
 }
@@ -129,8 +137,14 @@ pub fn decode_command(id: CommandId, shard: Shard, time: Timestamp, bytes: &[u8]
             2 => CommandKind::Resend { event: input.event_ref()?, run: input.run()? },
             3 => CommandKind::Test { event: input.event_ref()?, run: input.run()? },
             4 => CommandKind::Resume { catch_up: input.byte()? != 0 },
-            5 => CommandKind::Cancel { event: input.event_ref()? },
+            // Written before runs were named.
+            5 => CommandKind::Cancel { event: input.event_ref()?, runs: Vec::new(), redrive: None },
             6 => CommandKind::Probe,
+            7 => CommandKind::Cancel {
+                event: input.event_ref()?,
+                runs: input.list(In::run)?,
+                redrive: input.option(In::run)?,
+            },
             _ => return Err(input.damaged()),
         },
     };

@@ -65,6 +65,24 @@ fn a_damaged_count_asks_for_no_more_memory_than_the_row_has() {
     assert!(input.list(In::byte).is_err());
 }
 
+#[test]
+fn a_cancel_that_was_written_before_runs_were_named_is_read() {
+    let row = backlog_row();
+    let mut out = Out::new(1, 0);
+    out.text("acme").fixed(&[9; 16]).byte(5).event_ref(&row.event);
+    let (id, shard) = (domain::CommandId(row.run.uuid()), domain::Shard(1));
+    let command = decode_command(id, shard, Timestamp::ZERO, &out.end()).expect("read");
+    let kind =
+        domain::CommandKind::Cancel { event: row.event.clone(), runs: Vec::new(), redrive: None };
+    assert_eq!(command.kind, kind);
+    let runs = vec![row.run, domain::RunId::from_slice(&[7; 16]).expect("16 bytes")];
+    let redrive = Some(runs[1]);
+    let kind = domain::CommandKind::Cancel { event: row.event, runs, redrive };
+    let command = domain::Command { kind, ..command };
+    let bytes = encode_command(&command);
+    assert_eq!(decode_command(id, shard, Timestamp::ZERO, &bytes), Ok(command));
+}
+
 fn backlog_row() -> domain::BacklogRow {
     domain::BacklogRow {
         key: domain::BacklogKey::START,

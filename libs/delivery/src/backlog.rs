@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{BacklogKey, BacklogRow, Epoch, LogPosition, Seq, Timestamp};
+use domain::{BacklogKey, BacklogRow, Epoch, LogPosition, RunId, Seq, Timestamp};
 
 #[derive(Debug)]
 pub(crate) struct Backlog {
@@ -92,6 +92,12 @@ impl Backlog {
         !self.waiting.is_empty()
     }
 
+    /// When the first row is due that waits, in memory or in the store.
+    pub(crate) fn first_due(&self) -> Option<Timestamp> {
+        let waiting = self.waiting.first().map(|key| key.due);
+        waiting.into_iter().chain(self.next_due).min()
+    }
+
     /// Whether no row is due that is not in memory and on its way.
     pub(crate) fn nothing_due(&self, now: Timestamp) -> bool {
         self.waiting.is_empty()
@@ -134,6 +140,62 @@ impl Backlog {
     /// Keeps a row in memory that is durable and already on its way.
     pub(crate) fn adopt(&mut self, row: BacklogRow) {
         self.rows.insert(row.key, Entry { row, state: RowState::Busy });
+    }
+
+    /// Takes rows in memory that wait since before `first_due` was `limit`, at most so many.
+    pub(crate) fn take_older(&mut self, limit: Timestamp, most: usize) -> Vec<BacklogRow> {
+        let is_older =
+            |key: &&BacklogKey| self.rows.get(key).is_some_and(|entry| entry.row.first_due < limit);
+        let keys: Vec<BacklogKey> =
+            self.waiting.iter().filter(is_older).take(most).copied().collect();
+        keys.iter().for_each(|key| {
+            self.waiting.remove(key);
+            self.set(*key, RowState::Busy);
+        });
+        keys.iter().filter_map(|key| self.rows.get(key)).map(|entry| entry.row.clone()).collect()
+    }
+
+    /// Whether a row in memory waits since before its first due time was `limit`.
+    pub(crate) fn has_older(&self, limit: Timestamp) -> bool {
+        let mut waiting = self.waiting.iter().filter_map(|key| self.rows.get(key));
+        waiting.any(|entry| entry.row.first_due < limit)
+    }
+
+    /// Rows in memory that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether a page is on its way.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// Whether nothing waits, in memory, in the store or on its way there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+            && self.pending.is_empty()
+            && self.reading.is_none()
+            && self.next_due.is_none()
+    }
+
+    /// Takes a durable row out of its turn. Returns `false` when it is handed off, or on its way already.
+    pub(crate) fn claim(&mut self, row: BacklogRow) -> bool {
+        let key = row.key;
+        match self.rows.get(&key).map(|entry| entry.state) {
+            Some(RowState::Waiting) => {
+                self.waiting.remove(&key);
+                self.set(key, RowState::Busy);
+                true
+            }
+            Some(RowState::Busy | RowState::Deferred | RowState::Done) => false,
+            // Not in memory, and read before: it is behind the cursor.
+            None if key <= self.read_to => false,
+            None => {
+                self.adopt(row);
+                true
+            }
+        }
     }
 
     /// Asks for the next page, if one is due: bounds `(after, upto]`. The caller must read it.
@@ -252,10 +314,15 @@ impl Backlog {
     }
 
     /// Takes the rows in memory that an event has here and that are neither being looked at nor on their way. The caller ends them.
-    pub(crate) fn take_idle_rows_of(&mut self, at: LogPosition) -> Vec<BacklogRow> {
+    pub(crate) fn take_idle_rows_of(
+        &mut self,
+        at: LogPosition,
+        is_it: impl Fn(RunId) -> bool,
+    ) -> Vec<BacklogRow> {
         let idle = self.waiting.iter().chain(&self.deferred);
         let rows = idle.filter_map(|key| self.rows.get(key)).map(|entry| &entry.row);
-        let rows: Vec<BacklogRow> = rows.filter(|row| row.event.at == at).cloned().collect();
+        let rows: Vec<BacklogRow> =
+            rows.filter(|row| row.event.at == at && is_it(row.run)).cloned().collect();
         for row in &rows {
             self.waiting.remove(&row.key);
             self.deferred.remove(&row.key);

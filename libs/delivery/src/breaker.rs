@@ -36,6 +36,11 @@ impl Breaker {
         self.generation
     }
 
+    /// Whether there is nothing to remember.
+    pub(crate) fn is_new(&self) -> bool {
+        self.state == BreakerState::default()
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state.phase, BreakerPhase::Open { .. })
     }

@@ -116,6 +116,8 @@ pub struct AttemptReport {
     pub signatures: u8,
     /// Where it went.
     pub url: Arc<str>,
+    /// It failed on our own side before it was sent: it is retried, and says nothing about the endpoint.
+    pub own_fault: bool,
 }
 
 /// Rows that belong together. They become durable in this order, group by group; the order of the writes of one shard is kept too.
@@ -139,6 +141,10 @@ pub struct Write {
     pub resolved: Vec<(EndpointUid, DeadLetterId, RunId)>,
     /// Commands that are done.
     pub commands: Vec<(Shard, CommandId)>,
+    /// Lanes with nothing to remember, with the last key of their backlog that is handed off. One that a later write saves stays.
+    pub removed: Vec<(LaneKey, BacklogKey)>,
+    /// Lanes of endpoints that were deleted; their rows are many perhaps, and nothing waits for their end.
+    pub deleted: Vec<LaneKey>,
 }
 
 impl Write {
@@ -153,6 +159,8 @@ impl Write {
             facts: Vec::new(),
             resolved: Vec::new(),
             commands: Vec::new(),
+            removed: Vec::new(),
+            deleted: Vec::new(),
         }
     }
 
@@ -165,5 +173,7 @@ impl Write {
             && self.dead_letters.is_empty()
             && self.resolved.is_empty()
             && self.commands.is_empty()
+            && self.removed.is_empty()
+            && self.deleted.is_empty()
     }
 }

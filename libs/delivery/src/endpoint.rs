@@ -1,9 +1,12 @@
 //! What the lanes of one endpoint share: window, bucket, breaker, state.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{
-    DeliveryPolicy, DisableReason, EndpointState, EndpointUid, Revision, Shard, TenantId, Timestamp,
+    DeliveryPolicy, DisableReason, EndpointState, EndpointUid, Revision, Shard, TenantId,
+    Timestamp, limits,
 };
 
 use crate::breaker::{Breaker, probe_pace};
@@ -17,6 +20,8 @@ pub struct EndpointSpec {
     pub uid: EndpointUid,
     /// Whose it is.
     pub tenant: TenantId,
+    /// Where its requests go, for dead letters that no request ended.
+    pub url: Arc<str>,
     /// Its policy.
     pub policy: DeliveryPolicy,
     /// Its state.
@@ -38,12 +43,16 @@ pub(crate) struct Endpoint {
     pub(crate) in_flight: u32,
     /// Whether the one attempt that an open breaker or a disabled state allows is on its way.
     pub(crate) probing: bool,
-    /// When a disabled endpoint is probed next; `None` before the first time was set.
+    /// When a person last asked for a probe: every shard is told, and all of them mean one.
+    pub(crate) probe_asked: Timestamp,
+    /// When a disabled endpoint is probed next; `None` before the first time was set, [`Timestamp::MAX`] once they have ended.
     pub(crate) probe_next: Option<Timestamp>,
     /// Changes of state that are on their way to the store: what the configuration says of it may be stale.
     pub(crate) states_pending: u32,
     /// What the configuration said meanwhile.
     pub(crate) state_heard: Option<StateHeard>,
+    /// How long its answers take: a moving average, the newest counts a quarter.
+    pace: Duration,
     /// The endpoint waits in the engine's round of endpoints.
     pub(crate) in_round: bool,
     pub(crate) lanes: BTreeSet<Shard>,
@@ -84,9 +93,11 @@ impl Endpoint {
             hold_until: Timestamp::ZERO,
             in_flight: 0,
             probing: false,
+            probe_asked: Timestamp::ZERO,
             probe_next: None,
             states_pending: 0,
             state_heard: None,
+            pace: Duration::ZERO,
             in_round: false,
             lanes: BTreeSet::new(),
             last_lane: None,
@@ -110,6 +121,14 @@ impl Endpoint {
     /// Whether what a person asks for may start: at once, whatever the breaker says, within the endpoint's concurrency.
     pub(crate) fn admits_asked(&self) -> bool {
         self.in_flight < self.spec.policy.max_concurrency.max(1)
+    }
+
+    /// Whether nothing but tests goes out: it is disabled by hand or by its answer.
+    pub(crate) fn takes_tests_only(&self) -> bool {
+        matches!(
+            self.spec.state,
+            EndpointState::Disabled(DisableReason::Answer(_) | DisableReason::ByHand)
+        )
     }
 
     /// Whether deliveries go out at all, if only as probes.
@@ -136,11 +155,13 @@ impl Endpoint {
         if self.probing {
             return Permit::Wait(None);
         }
-        let Some(pace) = self.probe_pace(now) else {
-            return Permit::Wait(None);
-        };
-        let next = self.probe_next.unwrap_or(self.spec.state_time + pace);
-        if now < next { Permit::Wait(Some(next)) } else { Permit::Probe }
+        let first = self.probe_pace(now).map(|pace| self.spec.state_time + pace);
+        // What a person asks for is done also once probes have ended by themselves.
+        match self.probe_next.or(first) {
+            None | Some(Timestamp::MAX) => Permit::Wait(None),
+            Some(next) if now < next => Permit::Wait(Some(next)),
+            Some(_) => Permit::Probe,
+        }
     }
 
     fn active_permit(&self, now: Timestamp) -> Permit {
@@ -161,8 +182,25 @@ impl Endpoint {
     }
 
     /// The wait between probes while disabled; `None` once they have ended.
-    pub(crate) fn probe_pace(&self, now: Timestamp) -> Option<std::time::Duration> {
+    fn probe_pace(&self, now: Timestamp) -> Option<Duration> {
         probe_pace(&self.spec.policy.retry_schedule, now.since(self.spec.state_time))
+    }
+
+    /// A probe has failed: when the next one is due, if they have not ended by then.
+    pub(crate) fn probe_failed(&mut self, now: Timestamp) {
+        let next = self.probe_pace(now).map(|pace| now + pace);
+        let next = next.filter(|next| self.probe_pace(*next).is_some());
+        self.probe_next = Some(next.unwrap_or(Timestamp::MAX));
+    }
+
+    /// Whether it holds places for long (`architecture.md` §4).
+    pub(crate) fn is_slow(&self) -> bool {
+        self.pace > limits::SLOW_LANE
+    }
+
+    /// Learns from how long an answer took.
+    pub(crate) fn learn_pace(&mut self, took: Duration) {
+        self.pace = (self.pace * 3 + took) / 4;
     }
 
     /// An attempt starts.

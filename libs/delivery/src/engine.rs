@@ -6,9 +6,14 @@ mod control;
 mod dispatch;
 mod ended;
 mod intake;
+mod left;
+mod letters;
 mod outcome;
+mod places;
+mod save;
 mod settle;
 mod span;
+mod sweep;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,12 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    EndpointUid, Epoch, Event, LaneKey, LaneRow, LogPosition, Position, RunId, RunState, Shard,
-    Timestamp, limits,
+    CommandId, EndpointUid, Epoch, Event, LaneKey, LaneRow, LastKnown, LogPosition, Position,
+    RunId, RunState, Shard, Timestamp, limits,
 };
 
 use crate::breaker::Breaker;
 use crate::effect::{AttemptToken, Effect, LoadToken, Write, WriteToken};
+use crate::egress::Egress;
 use crate::endpoint::{Endpoint, EndpointSpec};
 use crate::lane::{Item, Lane};
 use crate::timers::{Timer, Timers};
@@ -44,6 +50,8 @@ pub struct LoadedDelivery {
     pub run: RunState,
     /// Requests of all runs of this delivery.
     pub attempts_total: u32,
+    /// What the facts of all runs say last.
+    pub last: LastKnown,
 }
 
 /// Bounds of one worker.
@@ -86,6 +94,12 @@ pub struct Engine {
     writes: BTreeMap<WriteToken, Settlement>,
     /// Endpoints that may have something to send, in the order of their turns.
     round: VecDeque<EndpointUid>,
+    /// Those that answer slowly and hold their share of the places.
+    aside: VecDeque<EndpointUid>,
+    slow_in_flight: usize,
+    /// Outcomes that are not durable yet.
+    unwritten: usize,
+    egress: Egress,
     timers: Timers,
     effects: VecDeque<Effect>,
     next_token: u64,
@@ -107,6 +121,8 @@ struct InFlight {
     probe: bool,
     /// Its backlog row is written: the shard's position need not wait for it.
     spilled: bool,
+    /// A person cancelled the run meanwhile.
+    cancelled: bool,
 }
 
 /// A look into the store, and what it is for.
@@ -118,12 +134,17 @@ enum PendingLoad {
     Row(LaneKey, domain::BacklogRow),
     /// The row of what a person asked for.
     Asked(LaneKey, domain::BacklogRow),
+    /// A redrive that was cancelled, and the command that is done with it: its letter is put back.
+    Release(LaneKey, domain::EventRef, RunId, (Shard, CommandId)),
 }
 
 impl PendingLoad {
     fn lane(&self) -> LaneKey {
         match self {
-            Self::Record(lane, ..) | Self::Row(lane, _) | Self::Asked(lane, _) => *lane,
+            Self::Record(lane, ..)
+            | Self::Row(lane, _)
+            | Self::Asked(lane, _)
+            | Self::Release(lane, ..) => *lane,
         }
     }
 
@@ -131,12 +152,10 @@ impl PendingLoad {
         match self {
             Self::Record(lane, at, _) => (*lane, *at, RunId::LOG),
             Self::Row(lane, row) | Self::Asked(lane, row) => (*lane, row.event.at, row.run),
+            Self::Release(lane, event, run, _) => (*lane, event.at, *run),
         }
     }
 }
-
-/// How often changed lanes are saved.
-const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// An engine that owns nothing yet.
@@ -152,6 +171,10 @@ impl Engine {
             ended: Ended::default(),
             writes: BTreeMap::new(),
             round: VecDeque::new(),
+            aside: VecDeque::new(),
+            slow_in_flight: 0,
+            unwritten: 0,
+            egress: Egress::default(),
             timers: Timers::default(),
             effects: VecDeque::new(),
             next_token: 0,
@@ -175,6 +198,7 @@ impl Engine {
     ) {
         let span = self.config.span_records_max;
         self.shards.insert(shard, Tracker::new(epoch, acked, head, span));
+        self.timers.set_earlier(Timer::Sweep, now + limits::SWEEP_INTERVAL);
         for row in lanes {
             let (key, uid) = (row.key, row.key.endpoint);
             let breaker = row.breaker;
@@ -182,6 +206,7 @@ impl Engine {
             if let Some(endpoint) = self.endpoints.get_mut(&uid) {
                 endpoint.lanes.insert(shard);
                 // Health is one per endpoint and worker: of several lanes the worst memory counts.
+                let breaker = control::still_holds(breaker, &endpoint.spec);
                 if breaker.failures > endpoint.breaker.state().failures {
                     endpoint.breaker = Breaker::new(breaker);
                 }
@@ -234,9 +259,7 @@ impl Engine {
                 continue;
             };
             let uid = flight.lane.endpoint;
-            if let Some(endpoint) = self.endpoints.get_mut(&uid) {
-                endpoint.ended(flight.sole);
-            }
+            self.place_freed(uid, flight.sole);
             self.kick(uid);
         }
     }
@@ -244,6 +267,12 @@ impl Engine {
     /// Starts no more attempts; what is in flight goes on to its end.
     pub fn stop(&mut self) {
         self.stopping = true;
+    }
+
+    /// Whether most endpoints fail in ways that speak of our own network: no failure counts, and nothing is disabled, until that is over.
+    #[must_use]
+    pub fn egress_degraded(&self) -> bool {
+        self.egress.is_degraded()
     }
 
     /// Attempts on their way.
@@ -288,7 +317,8 @@ impl Engine {
                 Timer::Lane(key) => self.kick(key.endpoint),
                 Timer::Queue(key) => self.expire_queue(key, now),
                 Timer::Span(shard) => self.spill_old(shard, now),
-                Timer::Save => self.save_dirty(),
+                Timer::Save => self.save_changed(now),
+                Timer::Sweep => self.sweep(now),
             }
         }
         self.pump(now);
@@ -308,48 +338,6 @@ impl Engine {
         write.shard = write.shard.or(settlement.lane.map(|lane| lane.shard));
         self.writes.insert(write.token, settlement);
         self.effects.push_back(Effect::Write(Box::new(write)));
-    }
-
-    /// Marks a lane as changed; it is saved within a second.
-    fn touch(&mut self, key: LaneKey, now: Timestamp) {
-        if let Some(lane) = self.lanes.get_mut(&key)
-            && !lane.dirty
-        {
-            lane.dirty = true;
-            self.timers.set_earlier(Timer::Save, now + SAVE_INTERVAL);
-        }
-    }
-
-    /// Marks all lanes of an endpoint as changed: each of them remembers the breaker.
-    fn touch_all(&mut self, uid: EndpointUid, now: Timestamp) {
-        let shards = self.endpoints.get(&uid).map(|endpoint| endpoint.lanes.clone());
-        for shard in shards.unwrap_or_default() {
-            self.touch(LaneKey { shard, endpoint: uid }, now);
-        }
-    }
-
-    fn lane_row(&self, key: LaneKey) -> Option<LaneRow> {
-        let lane = self.lanes.get(&key)?;
-        let breaker = self.endpoints.get(&key.endpoint).map(|e| e.breaker.state());
-        Some(lane.row(breaker.unwrap_or_default()))
-    }
-
-    fn save_dirty(&mut self) {
-        let keys: Vec<LaneKey> =
-            self.lanes.values().filter(|lane| lane.dirty).map(|lane| lane.key).collect();
-        // Keys are in the order of their shards: a write holds lanes of one.
-        let of_shards = keys.chunk_by(|one, next| one.shard == next.shard);
-        for chunk in of_shards.flat_map(|lanes| lanes.chunks(256)) {
-            let mut write = self.new_write();
-            write.shard = chunk.first().map(|key| key.shard);
-            write.lanes = chunk.iter().filter_map(|key| self.lane_row(*key)).collect();
-            for key in chunk {
-                if let Some(lane) = self.lanes.get_mut(key) {
-                    lane.dirty = false;
-                }
-            }
-            self.write(write, Settlement::default());
-        }
     }
 
     /// Makes a lane if there is none. Returns `false` when the shard is not ours.

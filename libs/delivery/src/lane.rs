@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use domain::{
-    BacklogKey, BacklogRow, BreakerState, Epoch, Event, EventRef, LaneKey, LaneRow, LogPosition,
-    Position, RunId, TenantId, Timestamp, Trigger, limits,
+    BacklogKey, BacklogRow, BreakerState, Epoch, Event, EventRef, LaneKey, LaneRow, LastKnown,
+    LogPosition, Position, RunId, TenantId, Timestamp, Trigger, limits,
 };
 
 use crate::backlog::Backlog;
@@ -26,6 +26,8 @@ pub(crate) struct Item {
     pub(crate) stored: bool,
     /// Requests of all runs of this delivery before.
     pub(crate) attempts_before: u32,
+    /// What the facts of all runs said last when it was looked up.
+    pub(crate) last: LastKnown,
     pub(crate) queued_at: Timestamp,
 }
 
@@ -54,6 +56,8 @@ pub(crate) struct Lane {
     pub(crate) to_ask: VecDeque<BacklogRow>,
     /// Looks that are under way for them.
     pub(crate) asking: usize,
+    /// Rows of what a person asked for that an owner before left.
+    pub(crate) left: LeftAsked,
     /// Looks that are under way for backlog rows.
     pub(crate) loading: usize,
     pub(crate) backlog: Backlog,
@@ -67,11 +71,25 @@ pub(crate) struct Lane {
     pub(crate) ahead: BTreeSet<BacklogKey>,
     /// The lane's row exists in the store.
     pub(crate) stored: bool,
-    pub(crate) dirty: bool,
+    /// When the lane is to be saved; `None`: it is as the store has it.
+    pub(crate) save_by: Option<Timestamp>,
+    /// When it was saved last for itself.
+    pub(crate) saved: Option<Timestamp>,
     pub(crate) last_success: Option<Timestamp>,
     pub(crate) last_failure: Option<Timestamp>,
     /// The breaker as the lane's last owner saw it.
     pub(crate) remembered: BreakerState,
+}
+
+/// Whether the rows of what a person asked for are in memory: they do not wait until the backlog is read up to them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LeftAsked {
+    /// All are.
+    Found,
+    /// They are behind this key.
+    After(BacklogKey),
+    /// A page up to this key is on its way.
+    Reading(BacklogKey),
 }
 
 /// Events that were skipped while the endpoint was disabled.
@@ -111,6 +129,7 @@ impl Lane {
             asked: VecDeque::new(),
             to_ask: VecDeque::new(),
             asking: 0,
+            left: LeftAsked::Found,
             loading: 0,
             draining: false,
             active: BTreeSet::new(),
@@ -118,7 +137,8 @@ impl Lane {
             scan: Scan::Idle,
             ahead: BTreeSet::new(),
             stored: false,
-            dirty: false,
+            save_by: None,
+            saved: None,
             last_success: None,
             last_failure: None,
             remembered: BreakerState::default(),
@@ -130,6 +150,7 @@ impl Lane {
         Self {
             backlog: Backlog::resume(row.cursor, epoch, row.waiting),
             draining: true,
+            left: LeftAsked::After(row.cursor),
             skip: row.skip_from.map_or(Skip::None, Skip::Marked),
             stored: true,
             last_success: row.last_success,
@@ -165,6 +186,21 @@ impl Lane {
     pub(crate) fn row_done(&mut self, key: BacklogKey) -> bool {
         self.ahead.remove(&key);
         self.backlog.done(key)
+    }
+
+    /// When the first of what may go out now was due; `None` when nothing is.
+    pub(crate) fn first_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let due_of = |item: &Item| match item.origin {
+            Origin::Row(key) => key.due,
+            Origin::Live(_) => item.queued_at,
+        };
+        let queued = [self.ready.front(), self.queue.front()].into_iter().flatten().map(due_of);
+        queued.chain(self.backlog.first_due()).min().filter(|due| *due <= now)
+    }
+
+    /// Whether something is on its way from the store that may have been due before all else.
+    pub(crate) fn is_looking(&self) -> bool {
+        self.loading > 0 || self.backlog.is_reading()
     }
 
     /// Whether one more delivery fits into the memory queue.

@@ -11,12 +11,13 @@
 //! DL-1 (nothing is lost), DL-2 (an acked position never passes what is not handed off), DL-3 (attempts follow the schedule), DL-4 (no duplicate without a
 //! fault), DL-5 (no lane delays another): `architecture.md` §9.
 //!
-//! It deliberately knows no URL, no secret and no header: what is sent is the caller's.
+//! It deliberately knows no secret and no header, and a URL only to name it in dead letters: what is sent is the caller's.
 
 mod backlog;
 mod breaker;
 mod bucket;
 mod effect;
+mod egress;
 mod endpoint;
 mod engine;
 mod lane;

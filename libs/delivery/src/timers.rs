@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Span(Shard),
     /// Lanes have changed and are to be saved.
     Save,
+    /// What has waited too long is to be found.
+    Sweep,
 }
 
 #[derive(Debug, Default)]

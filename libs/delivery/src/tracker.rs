@@ -15,7 +15,7 @@ pub(crate) struct Tracker {
     acked: Option<Position>,
     /// Records below this position may have been read by an owner before.
     second_time_below: Position,
-    /// How many more records can have been read before: the span is bounded.
+    /// How many more records can have been read before: the span is bounded, and what the store knows of the acked position lags behind it by as much at most.
     second_time_left: usize,
     /// Records and bytes that came since the span was last found crowded.
     since_crowded: (usize, usize),
@@ -43,7 +43,7 @@ impl Tracker {
             next: acked.map_or(Position(0), Position::next),
             acked,
             second_time_below: head,
-            second_time_left: span,
+            second_time_left: span.saturating_mul(2),
             since_crowded: (0, 0),
             cancelled: BTreeSet::new(),
         }
@@ -164,8 +164,8 @@ mod tests {
         assert!(!tracker.push(Position(7), 0, 1, Timestamp::ZERO));
         let mut long = Tracker::new(Epoch(1), Some(Position(4)), Position(100), 2);
         let again: Vec<bool> =
-            (5..9).map(|p| long.push(Position(p), 0, 1, Timestamp::ZERO)).collect();
-        assert_eq!(again, [true, true, false, false]);
+            (5..11).map(|p| long.push(Position(p), 0, 1, Timestamp::ZERO)).collect();
+        assert_eq!(again, [true, true, true, true, false, false], "twice the span of 2");
     }
 
     proptest! {

@@ -127,8 +127,19 @@ impl Trigger {
 pub struct RunState {
     /// The highest attempt number, probes apart; 0 without attempts.
     pub attempts: u32,
-    /// Whether the run has ended: delivered, dead-lettered or cancelled.
-    pub ended: bool,
+    /// How the run has ended; `None` while it goes on.
+    pub end: Option<RunEnd>,
+}
+
+/// How a run ended. Where facts say several, the greatest holds: a success is final, and a dead letter is there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum RunEnd {
+    /// A person cancelled it.
+    Cancelled,
+    /// It left a dead letter.
+    DeadLettered,
+    /// The receiver took it.
+    Delivered,
 }
 
 impl RunState {
@@ -137,26 +148,74 @@ impl RunState {
     pub fn of<'a>(facts: impl IntoIterator<Item = &'a Fact>, run: RunId) -> Self {
         let mut state = Self::default();
         for fact in facts.into_iter().filter(|fact| fact.run == run) {
-            match &fact.kind {
-                FactKind::DeadLettered(_) | FactKind::Cancelled => state.ended = true,
-                FactKind::Attempt(attempt) => {
-                    if attempt.trigger != Trigger::Probe {
-                        state.attempts = state.attempts.max(attempt.number);
-                    }
-                    match attempt.disposition {
-                        Disposition::Delivered | Disposition::DeadLettered(_) => state.ended = true,
-                        Disposition::Retry { .. } => {}
-                    }
-                }
+            state.end = state.end.max(fact.kind.run_end());
+            if let FactKind::Attempt(attempt) = &fact.kind
+                && attempt.trigger != Trigger::Probe
+            {
+                state.attempts = state.attempts.max(attempt.number);
             }
         }
         state
     }
 
+    /// Whether the run has ended: delivered, dead-lettered or cancelled.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        self.end.is_some()
+    }
+
     /// Whether a backlog row for attempt `number` has nothing left to do.
     #[must_use]
     pub fn voids(self, number: u32) -> bool {
-        self.ended || self.attempts >= number
+        self.has_ended() || self.attempts >= number
+    }
+}
+
+/// What a dead letter of a delivery says when no attempt of its own ends it: read from the facts of all runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LastKnown {
+    /// Why it was a dead letter last; a failed test leaves none.
+    pub reason: Option<DeadLetterReason>,
+    /// How the last request ended.
+    pub outcome: Option<OutcomeKind>,
+}
+
+impl LastKnown {
+    /// Reads the facts of one delivery, in any order.
+    #[must_use]
+    pub fn of(facts: &[Fact]) -> Self {
+        let mut facts: Vec<&Fact> = facts.iter().collect();
+        facts.sort_by_key(|fact| (fact.time, fact.id));
+        let mut known = Self::default();
+        for fact in facts {
+            match &fact.kind {
+                FactKind::DeadLettered(reason) => known.reason = Some(*reason),
+                FactKind::Cancelled => {}
+                FactKind::Attempt(attempt) => {
+                    known.outcome = Some(attempt.outcome);
+                    if let Disposition::DeadLettered(reason) = attempt.disposition
+                        && attempt.trigger != Trigger::Test
+                    {
+                        known.reason = Some(reason);
+                    }
+                }
+            }
+        }
+        known
+    }
+}
+
+impl FactKind {
+    fn run_end(&self) -> Option<RunEnd> {
+        match self {
+            Self::DeadLettered(_) => Some(RunEnd::DeadLettered),
+            Self::Cancelled => Some(RunEnd::Cancelled),
+            Self::Attempt(attempt) => match attempt.disposition {
+                Disposition::Delivered => Some(RunEnd::Delivered),
+                Disposition::DeadLettered(_) => Some(RunEnd::DeadLettered),
+                Disposition::Retry { .. } => None,
+            },
+        }
     }
 }
 

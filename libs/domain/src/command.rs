@@ -60,6 +60,10 @@ pub enum CommandKind {
     Cancel {
         /// The event.
         event: EventRef,
+        /// Its runs, as far as facts tell; those that wait in the owner's memory are ended too, and the log's always.
+        runs: Vec<RunId>,
+        /// The run of a redrive that has its dead letter: the letter is put back.
+        redrive: Option<RunId>,
     },
     /// URL, headers or secrets changed: one attempt may go out at once, whatever the breaker says.
     Probe,

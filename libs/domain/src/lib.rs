@@ -27,7 +27,7 @@ pub mod record;
 mod subscription;
 mod time;
 
-pub use attempt::{Attempt, Disposition, Fact, FactKind, RunState, Trigger};
+pub use attempt::{Attempt, Disposition, Fact, FactKind, LastKnown, RunEnd, RunState, Trigger};
 pub use backlog::{BacklogKey, BacklogRow, Seq, WaitReason};
 pub use command::{Command, CommandId, CommandKind};
 pub use dead_letter::{DeadLetter, DeadLetterId, DeadLetterReason, Resolution};

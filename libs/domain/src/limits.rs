@@ -82,6 +82,15 @@ pub const PROBE_END: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long a delivery may wait past its first due time before it becomes a dead letter, `expired` (spec §3).
 pub const EXPIRY: Duration = Duration::from_secs(7 * 24 * 3_600);
 
+/// How often what has waited for too long is looked for, and lanes that remember nothing are forgotten (`architecture.md` §3).
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Wait before a sweep that has not come to its end goes on: long enough for the store to take what it led to.
+pub const SWEEP_STEP: Duration = Duration::from_secs(1);
+/// Rows that one step of a sweep looks at: a bound of bodies in memory and of what the store is asked at once.
+pub const SWEEP_ROWS_MAX: usize = 1_024;
+/// How long a lane is kept for its last success and failure alone, which an endpoint's health shows.
+pub const LANE_KEPT_IDLE: Duration = Duration::from_secs(24 * 3_600);
+
 /// Most deliveries in a lane's memory queue (`performance.md` §3.3).
 pub const LANE_QUEUE_MAX: usize = 256;
 /// Most bytes in a lane's memory queue (`performance.md` §3.3).
@@ -101,8 +110,21 @@ pub const IN_FLIGHT_DEFAULT: usize = 1_024;
 /// Endpoints (with their subscriptions) in a worker's cache of tenants' configuration, each tenant counting as one more: about 1 KB each. A tenant above it
 /// is loaded again when it is used.
 pub const CACHED_ENDPOINTS_MAX: usize = 200_000;
-/// Answers slower than this make a lane a slow one (`architecture.md` §4).
+/// Attempts in flight, and outcomes that are not durable yet, together: so many times the most in flight. After a crash all of them may be sent again.
+pub const UNWRITTEN_FACTOR: usize = 2;
+/// An endpoint whose answers take longer than this on average is a slow one (`architecture.md` §4).
 pub const SLOW_LANE: Duration = Duration::from_secs(1);
+/// While others wait for a place, slow endpoints hold together at most this fraction of all places (`architecture.md` §4).
+pub const SLOW_TOGETHER_SHARE: usize = 5;
+/// And one of them at most this fraction (`architecture.md` §4).
+pub const SLOW_ALONE_SHARE: usize = 20;
+/// While nobody waits, slow endpoints may hold more, but leave this fraction of all places to whoever comes.
+pub const PLACES_KEPT_SHARE: usize = 4;
+
+/// Endpoints that have answered or failed within [`EGRESS_WINDOW`] before anything is concluded about our own network (`architecture.md` §6).
+pub const EGRESS_ENDPOINTS_MIN: usize = 20;
+/// How long an endpoint's last outcome says something about our own network (`architecture.md` §6).
+pub const EGRESS_WINDOW: Duration = Duration::from_secs(60);
 
 /// Bytes of an answer's body that are kept when the attempt failed (spec §7).
 pub const EXCERPT_FAILURE_BYTES: usize = 16 * 1024;

@@ -148,7 +148,7 @@ impl Embedded {
             feed: Arc::new(InProcessFeed::new()),
             health,
             options,
-            id: log_pair,
+            id: of_log.pair,
             maintaining: Mutex::new(()),
         })
     }

@@ -29,23 +29,31 @@ impl Attempts {
         let id = attempt_id(started, &*self.rng);
         let url = target.url.clone();
         let sending = AssertUnwindSafe(self.send(start, &target, started)).catch_unwind();
-        let (outcome, signatures) = sending.await.unwrap_or_else(|_| {
-            tracing::error!("making a request panicked: a bug; the attempt counts as failed");
-            (self.not_sent(started, "failed inside postrider; see its log"), 0)
+        let sent = sending.await.unwrap_or_else(|_| {
+            tracing::error!("making a request panicked: a bug; the delivery is tried again");
+            Err("failed inside postrider; see its log")
         });
-        AttemptReport { id, started, outcome, signatures, url }
+        match sent {
+            Ok((outcome, signatures)) => {
+                AttemptReport { id, started, outcome, signatures, url, own_fault: false }
+            }
+            Err(why) => {
+                let outcome = self.not_sent(started, why);
+                AttemptReport { id, started, outcome, signatures: 0, url, own_fault: true }
+            }
+        }
     }
 
-    /// Signs and sends; with the outcome comes how many signatures there were.
+    /// Signs and sends; with the outcome comes how many signatures there were. Otherwise why nothing was sent.
     async fn send(
         &self,
         start: AttemptStart,
         target: &Target,
         started: Timestamp,
-    ) -> (Outcome, u8) {
+    ) -> Result<(Outcome, u8), &'static str> {
         let Some(signer) = target.signer(started) else {
             // SE-1: nothing goes out unsigned.
-            return (self.not_sent(started, "no secret of the endpoint can be used"), 0);
+            return Err("no secret of the endpoint can be used");
         };
         let payload = payload(&start.event, target.format);
         let mut signed = SignedHeaders::new();
@@ -57,7 +65,7 @@ impl Attempts {
             timeout: target.timeout,
         };
         let outcome = self.sender.send(request).await;
-        (outcome, u8::try_from(signer.live_secrets()).unwrap_or(u8::MAX))
+        Ok((outcome, u8::try_from(signer.live_secrets()).unwrap_or(u8::MAX)))
     }
 
     fn not_sent(&self, started: Timestamp, detail: &str) -> Outcome {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use delivery::{Effect, LoadToken, LoadedDelivery};
 use domain::record::decode;
 use domain::{
-    BacklogKey, EndpointState, EndpointUid, Event, EventRef, FactKind, LaneKey, LogPosition,
-    Position, Revision, RunId, RunState, Shard, TenantId,
+    BacklogKey, EndpointState, EndpointUid, Event, EventRef, FactKind, LaneKey, LastKnown,
+    LogPosition, Position, Revision, RunId, RunState, Shard, TenantId,
 };
 use ports::{Applied, Hint, LogRecord, StateChange};
 
@@ -128,6 +128,7 @@ impl Looks {
             stored,
             run: RunState::of(&loaded.facts, run),
             attempts_total: u32::try_from(attempts).unwrap_or(u32::MAX),
+            last: LastKnown::of(&loaded.facts),
         })
     }
 

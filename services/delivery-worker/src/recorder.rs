@@ -8,12 +8,13 @@ mod group;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use delivery::{Write, WriteToken};
-use domain::Shard;
+use delivery::Write;
+use domain::{BacklogKey, LaneKey, Shard, Timestamp};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use self::batch::Batch;
+use self::batch::{Batch, Recorded};
+use self::group::{Forgotten, store_all};
 use crate::config::Deps;
 use crate::worker::Input;
 
@@ -32,6 +33,8 @@ pub(crate) async fn record(
     let mut lines = Lines::default();
     let mut fresh = Vec::with_capacity(BATCH_MAX);
     let mut open = true;
+    // What deleted endpoints leave goes beside everything else; what is left at the end goes after the next start.
+    let mut clearing = JoinSet::new();
     while open || !lines.running.is_empty() {
         tokio::select! {
             taken = writes.recv_many(&mut fresh, BATCH_MAX), if open && lines.waiting < WAITING_MAX => {
@@ -39,18 +42,31 @@ pub(crate) async fn record(
                 fresh.drain(..).for_each(|write| lines.add(write));
             }
             Some(stored) = lines.running.join_next(), if !lines.running.is_empty() => {
-                let Ok((line, tokens)) = stored else {
+                let Ok((line, recorded)) = stored else {
                     tracing::error!("writing to the store panicked: a bug");
                     return;
                 };
                 lines.busy.remove(&line);
-                if done.send(Input::Written(tokens)).await.is_err() {
+                clear(&mut clearing, &deps, recorded.deleted);
+                if done.send(Input::Written(recorded.tokens)).await.is_err() {
                     return;
                 }
             }
+            Some(_) = clearing.join_next(), if !clearing.is_empty() => {}
         }
         lines.start(&deps);
     }
+}
+
+/// Takes the lanes of deleted endpoints out of the store, with their rows.
+fn clear(clearing: &mut JoinSet<()>, deps: &Deps, deleted: Vec<LaneKey>) {
+    if deleted.is_empty() {
+        return;
+    }
+    let upto = BacklogKey::end_of(Timestamp::MAX);
+    let lanes = deleted.into_iter().map(|lane| Forgotten { lane, upto }).collect();
+    let deps = deps.clone();
+    clearing.spawn(async move { store_all(&deps, lanes).await });
 }
 
 /// Writes by shard; those without one are in a line of their own.
@@ -60,7 +76,7 @@ struct Lines {
     /// Writes in `queues`.
     waiting: usize,
     busy: BTreeSet<Line>,
-    running: JoinSet<(Line, Vec<WriteToken>)>,
+    running: JoinSet<(Line, Recorded)>,
 }
 
 type Line = Option<Shard>;

@@ -116,6 +116,7 @@ fn spec(config: EndpointConfig) -> EndpointSpec {
     EndpointSpec {
         uid: endpoint.uid,
         tenant: endpoint.tenant,
+        url: endpoint.url.as_str().into(),
         policy: endpoint.policy,
         state: endpoint.state,
         state_time: endpoint.state_time,

@@ -1,6 +1,8 @@
 //! The loop that owns the engine.
 
 mod apply;
+mod seen;
+mod tells;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,8 +13,8 @@ use delivery::{
     WriteToken,
 };
 use domain::{
-    Command, CommandId, EndpointUid, Epoch, Event, EventRef, LaneKey, Position, Revision, Shard,
-    TenantId, Timestamp,
+    Command, EndpointUid, Epoch, Event, EventRef, LaneKey, Position, Revision, Shard, TenantId,
+    Timestamp,
 };
 use ports::BacklogPage;
 use runtime::Shutdown;
@@ -26,6 +28,7 @@ use crate::reader::{Acks, FromLog, Reader};
 use crate::target::Target;
 use crate::tenants::{TenantView, Tenants, keep_fresh};
 use crate::{inbox, recorder};
+use seen::Seen;
 
 /// What the loop hears from the tasks around it.
 pub(crate) enum Input {
@@ -52,8 +55,6 @@ const WRITES_CHANNEL: usize = 1_024;
 const READER_CHANNEL: usize = 4;
 /// Inputs of tasks that wait for the loop.
 const INPUT_CHANNEL: usize = 64;
-/// Commands that are remembered, so that a repeat does nothing.
-const COMMANDS_REMEMBERED: usize = 10_000;
 /// How long the tasks may take to end once nothing is left to do.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often positions are saved: what lies between is read again after a crash.
@@ -84,8 +85,9 @@ pub struct Worker {
     writes_waiting: VecDeque<Box<Write>>,
     acks_waiting: Acks,
     acks_due: Option<Timestamp>,
-    commands_seen: (BTreeSet<CommandId>, VecDeque<CommandId>),
+    commands_seen: Seen,
     owned: watch::Sender<BTreeSet<Shard>>,
+    egress_degraded: watch::Sender<bool>,
 }
 
 /// The loop's ends of the channels.
@@ -126,8 +128,9 @@ impl Worker {
             writes_waiting: VecDeque::new(),
             acks_waiting: Acks::new(),
             acks_due: None,
-            commands_seen: (BTreeSet::new(), VecDeque::new()),
+            commands_seen: Seen::default(),
             owned: watch::Sender::new(BTreeSet::new()),
+            egress_degraded: watch::Sender::new(false),
         }
     }
 
@@ -243,6 +246,7 @@ impl Worker {
 
     /// Carries out the engine's effects, and hands over what waits for a place.
     fn carry_out(&mut self, channels: &mut Channels) {
+        self.tell_egress();
         while let Some(effect) = self.engine.poll_effect() {
             self.carry_out_one(effect);
         }
@@ -322,12 +326,6 @@ impl Worker {
         }
     }
 
-    /// The shards that this worker owns, as they change: it is ready when it has been given any.
-    #[must_use]
-    pub fn owned(&self) -> watch::Receiver<BTreeSet<Shard>> {
-        self.owned.subscribe()
-    }
-
     /// Stops starting, lets what is in flight finish until the deadline, then saves positions.
     async fn drain(&mut self, channels: &mut Channels) {
         self.engine.stop();
@@ -367,20 +365,5 @@ impl Worker {
 
     fn jitter(&self) -> Jitter {
         Jitter(self.deps.rng.next_u64())
-    }
-
-    /// Whether a command is new; a repeat of one that is being done is not.
-    fn is_new(&mut self, id: CommandId) -> bool {
-        let (seen, order) = &mut self.commands_seen;
-        if !seen.insert(id) {
-            return false;
-        }
-        order.push_back(id);
-        if order.len() > COMMANDS_REMEMBERED
-            && let Some(oldest) = order.pop_front()
-        {
-            seen.remove(&oldest);
-        }
-        true
     }
 }

@@ -1,8 +1,8 @@
 //! Configuration, changes of state, and commands from people.
 
 use domain::{
-    BacklogRow, BreakerState, Command, CommandKind, EndpointState, EndpointUid, EventRef, LaneKey,
-    Revision, RunId, Timestamp, Trigger, WaitReason,
+    BacklogKey, BacklogRow, BreakerPhase, BreakerState, Command, CommandKind, EndpointState,
+    EndpointUid, EventRef, LaneKey, LaneRow, Revision, RunId, Timestamp, Trigger, WaitReason,
 };
 
 use super::settle::Settlement;
@@ -18,6 +18,7 @@ impl Engine {
         let uid = spec.uid;
         let Some(known) = self.endpoints.get_mut(&uid) else {
             let breaker = self.remembered_breaker(uid);
+            let breaker = still_holds(breaker, &spec);
             let mut endpoint = Endpoint::new(spec, Breaker::new(breaker));
             endpoint.lanes = self.lanes_of(uid).map(|lane| lane.key.shard).collect();
             self.endpoints.insert(uid, endpoint);
@@ -52,23 +53,30 @@ impl Engine {
         keys.filter_map(|key| self.lanes.get(&key))
     }
 
-    /// Forgets an endpoint that was deleted: what is pending is cancelled, nothing more is sent.
+    /// Forgets an endpoint that was deleted: what is pending is cancelled, nothing more is sent. Also one that is known by its lanes alone.
     pub fn remove(&mut self, uid: EndpointUid) {
-        let Some(endpoint) = self.endpoints.remove(&uid) else {
-            return;
-        };
-        for shard in endpoint.lanes {
-            let key = LaneKey { shard, endpoint: uid };
-            let Some(lane) = self.lanes.remove(&key) else {
+        if let Some(known) = self.endpoints.remove(&uid).filter(|known| known.is_slow()) {
+            let held = known.in_flight as usize;
+            self.slow_in_flight = self.slow_in_flight.saturating_sub(held);
+        }
+        let keys: Vec<LaneKey> = self.lanes_of(uid).map(|lane| lane.key).collect();
+        for key in &keys {
+            let Some(lane) = self.drop_lane(*key) else {
                 continue;
             };
-            self.timers.clear(crate::timers::Timer::Lane(key));
-            self.timers.clear(crate::timers::Timer::Queue(key));
+            // Its rows are behind the cursor first: whoever owns the shard next, and the store's own cleaning, find nothing that waits.
+            let cursor = BacklogKey::end_of(Timestamp::MAX);
+            let row = LaneRow::new(*key, lane.tenant.clone(), lane.epoch);
+            let mut write = self.new_write();
+            write.shard = Some(key.shard);
+            write.lanes.push(LaneRow { cursor, ..row });
+            write.deleted.push(*key);
+            self.write(write, Settlement::default());
             for position in live_positions(&lane) {
-                self.record_done(shard, position);
+                self.record_done(key.shard, position);
             }
             // What waits for a write or a look of this lane is handed off with it.
-            self.release_pending(key);
+            self.release_pending(*key);
         }
         self.timers.clear(crate::timers::Timer::Endpoint(uid));
     }
@@ -173,6 +181,14 @@ impl Engine {
     /// Does what a person asked for. The command is marked as done together with what it leads to.
     pub fn handle_command(&mut self, command: Command, now: Timestamp) {
         let lane = LaneKey { shard: command.shard, endpoint: command.endpoint };
+        if !self.knows(command.endpoint) {
+            // The caller reads a tenant's configuration after its commands: the endpoint was deleted, and lanes that an owner before left of it go too.
+            self.remove(command.endpoint);
+            if self.shards.contains_key(&command.shard) {
+                self.finish_command(&command);
+            }
+            return;
+        }
         match &command.kind {
             CommandKind::Redrive { event, run, .. } => {
                 self.ask(lane, &command, event, *run, Trigger::Redrive, now);
@@ -183,10 +199,15 @@ impl Engine {
             CommandKind::Test { event, run } => {
                 self.ask(lane, &command, event, *run, Trigger::Test, now);
             }
-            CommandKind::Cancel { event } => self.cancel(lane, &command, event, now),
+            CommandKind::Cancel { event, runs, redrive } => {
+                self.cancel(lane, &command, (event, runs, *redrive), now);
+            }
             CommandKind::Resume { catch_up } => self.resume(lane, &command, *catch_up),
             CommandKind::Probe => {
-                if let Some(endpoint) = self.endpoints.get_mut(&command.endpoint) {
+                if let Some(endpoint) = self.endpoints.get_mut(&command.endpoint)
+                    && endpoint.probe_asked < command.time
+                {
+                    endpoint.probe_asked = command.time;
                     endpoint.breaker.allow_probe(now);
                     endpoint.probe_next = Some(now);
                 }
@@ -264,6 +285,18 @@ impl Engine {
         write.lanes.extend(self.lane_row(key));
         write.commands.push((command.shard, command.id));
         self.write(write, settlement);
+    }
+}
+
+/// What is left of a remembered breaker: nothing, when the endpoint was resumed after it opened and no worker saw that.
+pub(super) fn still_holds(breaker: BreakerState, spec: &EndpointSpec) -> BreakerState {
+    match breaker.phase {
+        BreakerPhase::Open { since, .. }
+            if spec.state == EndpointState::Active && spec.state_time > since =>
+        {
+            BreakerState::default()
+        }
+        BreakerPhase::Open { .. } | BreakerPhase::Closed => breaker,
     }
 }
 

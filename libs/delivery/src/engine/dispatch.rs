@@ -5,7 +5,7 @@ use domain::{EndpointUid, LaneKey, Timestamp, Trigger};
 use super::{Engine, InFlight};
 use crate::effect::{AttemptStart, AttemptToken, Effect};
 use crate::endpoint::Permit;
-use crate::lane::Item;
+use crate::lane::{Item, Lane};
 use crate::timers::Timer;
 
 /// Loaded rows and looks that a lane keeps ahead of its sends.
@@ -22,26 +22,8 @@ impl Engine {
         }
     }
 
-    /// Starts attempts until nobody may, or the worker's bound is reached.
-    pub(super) fn pump(&mut self, now: Timestamp) {
-        if self.stopping {
-            return;
-        }
-        while self.in_flight.len() < self.config.in_flight_max {
-            let Some(uid) = self.round.pop_front() else {
-                return;
-            };
-            if let Some(endpoint) = self.endpoints.get_mut(&uid) {
-                endpoint.in_round = false;
-            }
-            if self.start_one(uid, now) {
-                self.kick(uid);
-            }
-        }
-    }
-
     /// Starts one attempt of an endpoint. Returns whether there was one.
-    fn start_one(&mut self, uid: EndpointUid, now: Timestamp) -> bool {
+    pub(super) fn start_one(&mut self, uid: EndpointUid, now: Timestamp) -> bool {
         let Some(endpoint) = self.endpoints.get(&uid) else {
             return false;
         };
@@ -50,6 +32,12 @@ impl Engine {
             .into_iter()
             .map(|shard| LaneKey { shard, endpoint: uid })
             .collect();
+        if endpoint.takes_tests_only() {
+            lanes.iter().for_each(|key| self.end_asked(*key, now));
+        }
+        let Some(endpoint) = self.endpoints.get(&uid) else {
+            return false;
+        };
         let (permit, admits_asked) = (endpoint.permit(now), endpoint.admits_asked());
         for key in lanes.iter().filter(|_| admits_asked) {
             if let Some(item) = self.lanes.get_mut(key).and_then(|lane| lane.asked.pop_front()) {
@@ -59,21 +47,49 @@ impl Engine {
             }
         }
         if let Permit::Wait(until) = permit {
+            lanes.iter().for_each(|key| self.find_left(*key, now));
             match until {
                 Some(at) => self.timers.set(Timer::Endpoint(uid), at),
                 None => self.timers.clear(Timer::Endpoint(uid)),
             }
             return false;
         }
-        let ahead = if permit == Permit::Free { LOAD_AHEAD } else { 1 };
-        lanes.iter().for_each(|key| self.feed(*key, ahead, now));
+        if permit != Permit::Free {
+            return self.start_first_due(lanes, permit, now);
+        }
+        lanes.iter().for_each(|key| {
+            self.feed(*key, LOAD_AHEAD, now);
+            self.find_left(*key, now);
+        });
+        lanes.iter().any(|key| self.start_next(*key, permit, now))
+    }
+
+    fn start_next(&mut self, key: LaneKey, permit: Permit, now: Timestamp) -> bool {
+        let lane = self.lanes.get_mut(&key);
+        let item = lane.and_then(|lane| lane.ready.pop_front().or_else(|| lane.pop()));
+        let found = item.is_some();
+        if let Some(item) = item {
+            self.start(key, item, permit, now);
+        }
+        found
+    }
+
+    /// One attempt may start: of the delivery that was due first, whichever shard it lies in.
+    fn start_first_due(&mut self, mut lanes: Vec<LaneKey>, permit: Permit, now: Timestamp) -> bool {
+        let is_looking = |key: &LaneKey| self.lanes.get(key).is_some_and(Lane::is_looking);
+        if lanes.iter().any(is_looking) {
+            return false;
+        }
+        let due = |key: &LaneKey| self.lanes.get(key).and_then(|lane| lane.first_due(now));
+        lanes.sort_by_cached_key(|key| due(key).unwrap_or(Timestamp::MAX));
         for key in &lanes {
-            let Some(lane) = self.lanes.get_mut(key) else {
-                continue;
-            };
-            if let Some(item) = lane.ready.pop_front().or_else(|| lane.pop()) {
-                self.start(*key, item, permit, now);
+            self.feed(*key, 1, now);
+            self.find_left(*key, now);
+            if self.start_next(*key, permit, now) {
                 return true;
+            }
+            if self.lanes.get(key).is_some_and(Lane::is_looking) {
+                return false;
             }
         }
         if permit == Permit::Probe {
@@ -90,6 +106,8 @@ impl Engine {
         };
         endpoint.started(permit, now);
         endpoint.last_lane = Some(key.shard);
+        let generation = endpoint.breaker.generation();
+        self.place_taken(key.endpoint);
         let probe = permit == Permit::Probe;
         self.effects.push_back(Effect::Attempt(AttemptStart {
             token,
@@ -104,7 +122,6 @@ impl Engine {
                 (false, _) => Trigger::Retry,
             },
         }));
-        let generation = endpoint.breaker.generation();
         let sole = matches!(permit, Permit::One | Permit::Probe);
         let epoch = self.lanes.get(&key).map(|lane| lane.epoch).unwrap_or_default();
         self.in_flight.insert(
@@ -118,6 +135,7 @@ impl Engine {
                 sole,
                 probe,
                 spilled: false,
+                cancelled: false,
             },
         );
     }

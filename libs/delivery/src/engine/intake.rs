@@ -168,6 +168,7 @@ fn live_item(at: LogPosition, event: &Arc<Event>, now: Timestamp) -> Item {
         origin: Origin::Live(at.position),
         stored: false,
         attempts_before: 0,
+        last: domain::LastKnown::default(),
         queued_at: now,
     }
 }

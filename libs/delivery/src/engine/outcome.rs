@@ -1,8 +1,8 @@
 //! From an outcome to its consequences: health of the endpoint, then the fate of the delivery.
 
 use domain::{
-    Attempt, BacklogKey, BreakerState, DeadLetter, DeadLetterId, DeadLetterReason, DisableReason,
-    Disposition, EndpointState, Fact, FactKind, OutcomeKind, Timestamp, Trigger, WaitReason,
+    Attempt, BacklogKey, DeadLetter, DeadLetterId, DeadLetterReason, DisableReason, Disposition,
+    EndpointState, EndpointUid, Fact, FactKind, OutcomeKind, RunId, Timestamp, Trigger, WaitReason,
     limits,
 };
 
@@ -10,6 +10,7 @@ use super::settle::{Settlement, row_of};
 use super::{Engine, InFlight, Jitter};
 use crate::breaker::Tripped;
 use crate::effect::{AttemptReport, AttemptToken, Write};
+use crate::endpoint::Endpoint;
 use crate::lane::Origin;
 use crate::schedule::{retry_after, retry_delay};
 use crate::verdict::{Health, Verdict, verdict};
@@ -38,7 +39,10 @@ impl Engine {
         let Some(flight) = self.in_flight.remove(&token) else {
             return;
         };
-        let (verdict, health) = verdict(&report.outcome);
+        let (verdict, health) = match report.own_fault {
+            true => (Verdict::Retry, Health::Neutral),
+            false => verdict(&report.outcome),
+        };
         let disabled = self.learn(&flight, &report, verdict, health, now);
         if self.lanes.get(&flight.lane).is_some_and(|lane| lane.epoch == flight.epoch) {
             let fate = self.fate(&flight, &report, verdict, disabled, jitter, now);
@@ -47,14 +51,18 @@ impl Engine {
             // The shard has another owner, or the endpoint is gone: a success may still be recorded, nothing else.
             let mut write = self.new_write();
             write.facts.push(fact(&flight, &report, Disposition::Delivered));
-            self.write(write, Settlement::default());
+            write.resolved.extend(resolved(&flight));
+            self.unwritten += 1;
+            self.write(write, Settlement { outcomes: 1, ..Settlement::default() });
         }
         self.pump(now);
     }
 
     /// An attempt was not made: its endpoint was deleted between the decision and the request.
     pub fn handle_abandoned(&mut self, token: AttemptToken) {
-        self.in_flight.remove(&token);
+        if let Some(flight) = self.in_flight.remove(&token) {
+            self.place_freed(flight.lane.endpoint, flight.sole);
+        }
     }
 
     /// Lets the endpoint's window, breaker and state learn from an outcome. Returns whether the endpoint is disabled by this answer.
@@ -67,11 +75,13 @@ impl Engine {
         now: Timestamp,
     ) -> bool {
         let uid = flight.lane.endpoint;
+        let in_flight = self.endpoints.get(&uid).map_or(0, |endpoint| endpoint.in_flight);
+        self.place_freed(uid, flight.sole);
+        self.learn_pace(uid, report.outcome.duration);
         let Some(endpoint) = self.endpoints.get_mut(&uid) else {
             return false;
         };
-        endpoint.window.learn(&report.outcome, endpoint.in_flight);
-        endpoint.ended(flight.sole);
+        endpoint.window.learn(&report.outcome, in_flight);
         if let Some(wait) = retry_after(&report.outcome, now) {
             endpoint.hold_until = endpoint.hold_until.max(now + wait.min(limits::LANE_HOLD_MAX));
         }
@@ -80,20 +90,24 @@ impl Engine {
         if flight.item.trigger == Trigger::Test {
             return false;
         }
+        self.egress.learn(uid, report.outcome.kind, now);
         if let Some(lane) = self.lanes.get_mut(&flight.lane) {
             match health {
                 Health::Success => lane.last_success = Some(now),
                 Health::Failure => lane.last_failure = Some(now),
                 Health::Neutral => {}
             }
-            self.touch(flight.lane, now);
+            self.touch_health(flight.lane, now);
         }
+        let degraded = self.egress.is_degraded();
         if let Verdict::Refused(status) = verdict
+            && !degraded
             && self.refused(flight, status, now)
         {
             return true;
         }
-        self.learn_health(flight, health, now);
+        let counted = if degraded && health == Health::Failure { Health::Neutral } else { health };
+        self.learn_health(flight, counted, now);
         false
     }
 
@@ -105,20 +119,20 @@ impl Engine {
         if flight.generation != endpoint.breaker.generation() {
             return;
         }
+        // What a person asked for goes out beside an open breaker's own attempts: only its success says something, or a burst of redrives would disable.
+        if endpoint.breaker.is_open() && !flight.sole && health != Health::Success {
+            return;
+        }
         if flight.probe {
-            let pace = endpoint.probe_pace(now);
-            endpoint.probe_next = pace.map(|pace| now + pace);
+            endpoint.probe_failed(now);
         }
         let schedule = endpoint.spec.policy.retry_schedule.clone();
+        let before = endpoint.breaker.state();
         match health {
             Health::Success => {
-                let had_failed = endpoint.breaker.state() != BreakerState::default();
                 endpoint.breaker.succeeded();
                 if endpoint.spec.state == EndpointState::Disabled(DisableReason::Failing) {
                     self.change_state(uid, EndpointState::Active, now);
-                }
-                if had_failed {
-                    self.touch_all(uid, now);
                 }
             }
             Health::Neutral => endpoint.breaker.neutral(&schedule, now),
@@ -132,6 +146,10 @@ impl Engine {
                 Tripped::Disable => {}
             },
         }
+        let is_other = |known: &Endpoint| known.breaker.state() != before;
+        if self.endpoints.get(&uid).is_some_and(is_other) {
+            self.touch_all(uid, now);
+        }
     }
 
     /// One more 401, 403, 404 or 410. Returns whether the endpoint is disabled by it.
@@ -140,18 +158,20 @@ impl Engine {
         let Some(endpoint) = self.endpoints.get_mut(&uid) else {
             return false;
         };
-        let enough = endpoint.breaker.refused() >= endpoint.spec.policy.disable_after;
-        let by_answer = EndpointState::Disabled(DisableReason::Answer(status));
-        match endpoint.spec.state {
-            EndpointState::Disabled(DisableReason::Answer(_) | DisableReason::ByHand) => true,
-            EndpointState::Active | EndpointState::Paused | EndpointState::Disabled(_)
-                if enough =>
-            {
-                self.change_state(uid, by_answer, now);
-                true
-            }
-            EndpointState::Active | EndpointState::Paused | EndpointState::Disabled(_) => false,
+        if endpoint.takes_tests_only() {
+            return true;
         }
+        // What was sent before a resume says nothing about the endpoint that was resumed.
+        if flight.generation != endpoint.breaker.generation() {
+            return false;
+        }
+        let enough = endpoint.breaker.refused() >= endpoint.spec.policy.disable_after;
+        self.touch_all(uid, now);
+        if !enough {
+            return false;
+        }
+        self.change_state(uid, EndpointState::Disabled(DisableReason::Answer(status)), now);
+        true
     }
 
     fn fate(
@@ -188,6 +208,10 @@ impl Engine {
                     return Fate::DeadLetter(DeadLetterReason::Exhausted);
                 };
                 let schedule = &endpoint.spec.policy.retry_schedule;
+                // Nobody waits for a redrive that was cancelled: its letter comes back now rather than when its next attempt would be due.
+                if flight.cancelled && flight.item.trigger == Trigger::Redrive {
+                    return Fate::DeadLetter(DeadLetterReason::Exhausted);
+                }
                 match retry_delay(schedule, flight.item.number, &report.outcome, jitter, now) {
                     Some(delay) => Fate::Retry(now + delay),
                     None => Fate::DeadLetter(DeadLetterReason::Exhausted),
@@ -206,13 +230,10 @@ impl Engine {
     ) {
         let key = flight.lane;
         let mut write = self.new_write();
-        let mut settlement = Settlement { lane: Some(key), ..Settlement::default() };
+        let mut settlement = Settlement { lane: Some(key), outcomes: 1, ..Settlement::default() };
         let disposition = match fate {
             Fate::Delivered => {
-                if flight.item.trigger == Trigger::Redrive {
-                    let id = DeadLetterId::of(key.endpoint, &flight.item.at);
-                    write.resolved.push((key.endpoint, id, flight.item.run));
-                }
+                write.resolved.extend(resolved(&flight));
                 Disposition::Delivered
             }
             Fate::Retry(due) => {
@@ -249,6 +270,7 @@ impl Engine {
             settlement.lane_stored = true;
             write.lanes.extend(self.lane_row(key));
         }
+        self.unwritten += 1;
         self.write(write, settlement);
     }
 
@@ -264,6 +286,13 @@ impl Engine {
         write.rows.push((flight.lane, row_of(&flight.item, row_key, number, WaitReason::Schedule)));
         Some(row_key)
     }
+}
+
+/// The dead letter that the success of a redrive resolves.
+fn resolved(flight: &InFlight) -> Option<(EndpointUid, DeadLetterId, RunId)> {
+    let uid = flight.lane.endpoint;
+    let id = DeadLetterId::of(uid, &flight.item.at);
+    (flight.item.trigger == Trigger::Redrive).then_some((uid, id, flight.item.run))
 }
 
 fn fact(flight: &InFlight, report: &AttemptReport, disposition: Disposition) -> Fact {

@@ -1,6 +1,11 @@
 //! What changes once a write is durable.
 
-use domain::{BacklogKey, LaneKey, LogPosition, Position, RunId, Timestamp, WaitReason};
+use std::collections::BTreeSet;
+
+use domain::{
+    BacklogKey, CommandId, EventRef, LaneKey, LogPosition, Position, RunId, Shard, Timestamp,
+    WaitReason,
+};
 
 use super::Engine;
 use crate::effect::{AttemptToken, WriteToken};
@@ -10,6 +15,8 @@ use crate::lane::{Item, Lane, Origin, Skip};
 #[derive(Debug, Default)]
 pub(super) struct Settlement {
     pub(super) lane: Option<LaneKey>,
+    /// Outcomes of attempts among it.
+    pub(super) outcomes: usize,
     /// What is handed off.
     pub(super) done: Vec<Origin>,
     /// Backlog keys that are durable.
@@ -24,6 +31,10 @@ pub(super) struct Settlement {
     pub(super) caught_up: Option<(Position, Position)>,
     /// The lane's row is in the store.
     pub(super) lane_stored: bool,
+    /// Runs of an event that are cancelled.
+    pub(super) cancelled: Option<(LogPosition, BTreeSet<RunId>)>,
+    /// Redrives that are cancelled, with the command that is done once their letters are back.
+    pub(super) released: Vec<(EventRef, RunId, (Shard, CommandId))>,
 }
 
 impl Engine {
@@ -32,7 +43,14 @@ impl Engine {
         let Some(settlement) = self.writes.remove(&token) else {
             return;
         };
-        let Some(key) = settlement.lane else { return };
+        self.unwritten -= settlement.outcomes;
+        if let Some(key) = settlement.lane {
+            self.settle(key, settlement, now);
+        }
+        self.pump(now);
+    }
+
+    pub(super) fn settle(&mut self, key: LaneKey, settlement: Settlement, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
@@ -48,11 +66,15 @@ impl Engine {
             lane.backlog.retry_deferred();
         }
         let mut positions = Vec::new();
-        let mut moved = settlement.lane_stored && lane.dirty;
+        let mut moved = false;
         for origin in settlement.done {
             match origin {
                 Origin::Live(position) => positions.push(position),
-                Origin::Row(row) => moved |= lane.row_done(row),
+                Origin::Row(row) => {
+                    lane.row_done(row);
+                    // The cursor moved, or the count of what waits.
+                    moved = true;
+                }
             }
         }
         if let Some(mark) = settlement.marked {
@@ -63,6 +85,12 @@ impl Engine {
         }
         for (token, row) in settlement.spilled {
             positions.extend(self.settle_spilled(key, token, row));
+        }
+        if let Some((at, runs)) = settlement.cancelled {
+            self.end_marked(key, at, &runs, now);
+        }
+        for (event, run, command) in settlement.released {
+            self.look_for_release(key, event, run, command);
         }
         if let Some((from, to)) = settlement.caught_up {
             self.caught_up(key, from, to, now);
@@ -79,7 +107,6 @@ impl Engine {
         self.advance(key.shard);
         self.go_on_catching_up(key);
         self.kick(key.endpoint);
-        self.pump(now);
     }
 
     /// Appends first attempts to a lane's backlog, with their bodies. They are handed off once that is durable.

@@ -1,5 +1,6 @@
 //! The engine driven as its worker drives it: a simulated clock, a store and a log in memory, receivers by script.
 
+mod asked;
 mod breaker;
 mod catching_up;
 mod commands;
@@ -7,6 +8,7 @@ mod crash;
 mod disabling;
 mod limits_of_lanes;
 mod model;
+mod own_faults;
 mod schedule;
 mod shards;
 mod store;

@@ -1,16 +1,15 @@
 //! From a backlog row to an attempt: read a page, look what has happened since, send.
 
 use domain::{
-    BacklogRow, DeadLetterReason, EndpointUid, EventRef, Fact, FactKind, LaneKey, RunId, Timestamp,
+    BacklogRow, DeadLetterReason, EndpointUid, EventRef, LaneKey, RunId, Timestamp, Trigger,
     WaitReason, limits,
 };
 
 use super::dispatch::LOAD_AHEAD;
-use super::settle::Settlement;
 use super::{Engine, LoadedDelivery, PendingLoad};
 use crate::effect::{Effect, LoadToken};
 use crate::endpoint::Endpoint;
-use crate::lane::{Item, Origin};
+use crate::lane::{Item, LeftAsked, Origin};
 use crate::timers::Timer;
 
 impl Engine {
@@ -30,7 +29,7 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
-        if lane.backlog.has_waiting() {
+        if lane.backlog.has_waiting() || matches!(lane.left, LeftAsked::Reading(_)) {
             return;
         }
         if let Some((after, upto)) = lane.backlog.request_page(now) {
@@ -41,12 +40,18 @@ impl Engine {
         }
     }
 
-    fn load_row(&mut self, key: LaneKey, row: BacklogRow) {
+    pub(super) fn load_row(&mut self, key: LaneKey, row: BacklogRow) {
         let (event, run) = (row.event.clone(), row.run);
         self.load(PendingLoad::Row(key, row), key.endpoint, event, run);
     }
 
-    fn load(&mut self, what: PendingLoad, endpoint: EndpointUid, event: EventRef, run: RunId) {
+    pub(super) fn load(
+        &mut self,
+        what: PendingLoad,
+        endpoint: EndpointUid,
+        event: EventRef,
+        run: RunId,
+    ) {
         let token = LoadToken(self.token());
         self.loads.insert(token, what);
         self.effects.push_back(Effect::Load { token, endpoint, event, run, body: true });
@@ -72,6 +77,11 @@ impl Engine {
         next_due: Option<Timestamp>,
         now: Timestamp,
     ) {
+        let Some(rows) = self.take_left(key, rows) else {
+            // The backlog proper has its turn, then the next page of these.
+            self.kick(key.endpoint);
+            return self.pump(now);
+        };
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
@@ -103,6 +113,9 @@ impl Engine {
                     self.row_loaded(key, row, loaded, now);
                 }
             }
+            Some(PendingLoad::Release(key, event, run, command)) => {
+                self.release(key, &event, run, &loaded, command, now);
+            }
             Some(PendingLoad::Asked(key, row)) => {
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.asking = lane.asking.saturating_sub(1);
@@ -120,6 +133,9 @@ impl Engine {
         match look {
             PendingLoad::Record(key, at, event) => self.look_before_sending(key, at, &event),
             PendingLoad::Row(key, row) => self.load_row(key, row),
+            PendingLoad::Release(key, event, run, command) => {
+                self.look_for_release(key, event, run, command);
+            }
             PendingLoad::Asked(key, row) => {
                 let (event, run) = (row.event.clone(), row.run);
                 self.load(PendingLoad::Asked(key, row), key.endpoint, event, run);
@@ -141,20 +157,20 @@ impl Engine {
         };
         let asked = row.reason == WaitReason::Asked;
         if loaded.run.voids(row.number) {
-            return self.row_is_void(key, &row, now);
+            return self.row_is_void(key, &row, &loaded, now);
         }
         if lane.active.contains(&(row.event.at, row.run)) {
             return lane.backlog.defer(row.key);
+        }
+        if now.since(row.first_due) > limits::EXPIRY {
+            return self.end_row(key, row, loaded, DeadLetterReason::Expired, now);
         }
         if !asked && !may_send {
             // Paused or disabled while the look was under way: what is known now may be old when it goes on.
             return lane.backlog.put_back(row.key);
         }
-        if now.since(row.first_due) > limits::EXPIRY {
-            return self.expire_row(key, row, loaded, now);
-        }
         let Some(event) = loaded.event else {
-            return self.expire_row(key, row, loaded, now);
+            return self.end_row(key, row, loaded, DeadLetterReason::Expired, now);
         };
         lane.active.insert((row.event.at, row.run));
         let item = Item {
@@ -167,56 +183,27 @@ impl Engine {
             origin: Origin::Row(row.key),
             stored: loaded.stored,
             attempts_before: loaded.attempts_total,
+            last: loaded.last,
             queued_at: now,
         };
         if asked { lane.asked.push_back(item) } else { lane.ready.push_back(item) }
     }
 
-    fn row_is_void(&mut self, key: LaneKey, row: &BacklogRow, now: Timestamp) {
+    fn row_is_void(
+        &mut self,
+        key: LaneKey,
+        row: &BacklogRow,
+        loaded: &LoadedDelivery,
+        now: Timestamp,
+    ) {
+        if row.trigger == Trigger::Redrive && loaded.run.has_ended() {
+            return self.redrive_has_ended(key, row, loaded, now);
+        }
         let moved = self.lanes.get_mut(&key).is_some_and(|lane| lane.row_done(row.key));
         if moved {
             self.touch(key, now);
         }
         self.go_on_catching_up(key);
-    }
-
-    /// Ends a run that has waited for over 7 days past its first due time (or whose body is gone).
-    fn expire_row(
-        &mut self,
-        key: LaneKey,
-        row: BacklogRow,
-        loaded: LoadedDelivery,
-        now: Timestamp,
-    ) {
-        let reason = DeadLetterReason::Expired;
-        let mut write = self.new_write();
-        let event_type = loaded.event.as_ref().map(|event| event.event_type.to_string());
-        write
-            .events
-            .extend(loaded.event.filter(|_| !loaded.stored).map(|e| (row.event.clone(), e)));
-        write.dead_letters.push(domain::DeadLetter {
-            id: domain::DeadLetterId::of(key.endpoint, &row.event),
-            tenant: row.event.tenant.clone(),
-            endpoint: key.endpoint,
-            url: String::new(),
-            event: row.event.clone(),
-            event_type: event_type.unwrap_or_default(),
-            reason,
-            last_outcome: None,
-            attempts: loaded.attempts_total,
-            run: row.run,
-            time: now,
-        });
-        write.facts.push(Fact {
-            id: domain::AttemptId::of_mark(row.run, row.event.at),
-            event: row.event,
-            endpoint: key.endpoint,
-            run: row.run,
-            time: now,
-            kind: FactKind::DeadLettered(reason),
-        });
-        let done = vec![Origin::Row(row.key)];
-        self.write(write, Settlement { lane: Some(key), done, ..Settlement::default() });
     }
 
     /// Puts loaded rows back: the endpoint may not be sent to.

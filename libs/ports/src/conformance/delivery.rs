@@ -243,7 +243,7 @@ fn all_kinds(now: Timestamp) -> Vec<Command> {
         CommandKind::Resend { event: event(), run: run(3) },
         CommandKind::Test { event: event(), run: run(4) },
         CommandKind::Resume { catch_up: true },
-        CommandKind::Cancel { event: event() },
+        CommandKind::Cancel { event: event(), runs: vec![run(5), run(6)], redrive: Some(run(6)) },
         CommandKind::Probe,
     ];
     let time = |n: u64| now + Duration::from_millis(n);

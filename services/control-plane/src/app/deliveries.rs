@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use domain::{
     Attempt, CommandKind, DeadLetterId, DeadLetterReason, DeliveryState, DeliverySummary,
-    Disposition, Endpoint, Event, EventId, EventRef, Fact, FactKind, OutcomeKind, RunId, Timestamp,
-    Trigger,
+    Disposition, Endpoint, EndpointUid, Event, EventId, EventRef, Fact, FactKind, OutcomeKind,
+    Resolution, RunId, RunState, TenantId, Timestamp, Trigger,
 };
 use ports::{StoredEvent, TenantConfig};
 
@@ -107,7 +107,7 @@ impl App {
         Ok(facts)
     }
 
-    /// Ends what is pending of a delivery. Waits a little for the owner of the shard, then gives the delivery as it is.
+    /// Ends what is pending of a delivery. Waits a little for the owner of the shard, then gives the delivery as it is. A redrive's dead letter is put back.
     ///
     /// # Errors
     /// [`Error::NotPending`].
@@ -124,7 +124,8 @@ impl App {
             return Ok(delivery);
         }
         let (event, endpoint) = (delivery.summary.event, delivery.summary.endpoint);
-        if delivery.summary.state != DeliveryState::Pending {
+        let redrive = self.redrive_of(tenant, &event, endpoint).await?;
+        if !is_pending(delivery.summary.state, redrive) {
             return Err(Error::NotPending {
                 name: name.to_string(),
                 state: delivery.summary.state,
@@ -136,18 +137,46 @@ impl App {
             shard: self.shard_for(&event, endpoint),
             time: seed.time(),
             endpoint,
-            kind: CommandKind::Cancel { event },
+            kind: CommandKind::Cancel {
+                runs: self.runs_of(&event, endpoint).await?,
+                event: event.clone(),
+                redrive,
+            },
         };
         self.send(tenant, vec![order]).await?;
         self.note_done(tenant, request).await?;
         for _ in 0..CANCEL_STEPS {
             let delivery = self.delivery(name).await?;
-            if delivery.summary.state != DeliveryState::Pending {
+            let redrive = self.redrive_of(tenant, &event, endpoint).await?;
+            if !is_pending(delivery.summary.state, redrive) {
                 return Ok(delivery);
             }
             self.deps.clock.sleep(CANCEL_STEP).await;
         }
         self.delivery(name).await
+    }
+
+    /// The redrive that has taken the delivery's dead letter up.
+    async fn redrive_of(
+        &self,
+        tenant: &TenantId,
+        event: &EventRef,
+        endpoint: EndpointUid,
+    ) -> Result<Option<RunId>, Error> {
+        let letter = DeadLetterId::of(endpoint, event);
+        let found = self.deps.dead_letters.get(tenant, endpoint, letter).await?;
+        Ok(found.and_then(|(_, resolution)| match resolution {
+            Some(Resolution::Redriving(run)) => Some(run),
+            Some(Resolution::Resolved) | None => None,
+        }))
+    }
+
+    /// The runs of a delivery that have begun: the owner of the shard does not remember those whose next attempt is due later.
+    async fn runs_of(&self, event: &EventRef, endpoint: EndpointUid) -> Result<Vec<RunId>, Error> {
+        let facts = self.deps.events.load(event, endpoint).await?.facts;
+        let runs: BTreeSet<RunId> = facts.iter().map(|fact| fact.run).collect();
+        let is_open = |run: &RunId| !RunState::of(&facts, *run).has_ended();
+        Ok(runs.into_iter().filter(is_open).collect())
     }
 
     /// Lists the requests of an event, newest first: to one endpoint, or to all.
@@ -183,6 +212,11 @@ impl App {
         };
         Ok(Page { items, next })
     }
+}
+
+/// Whether something of a delivery is still to come: a redrive that has made no attempt yet shows the dead letter's state.
+fn is_pending(state: DeliveryState, redrive: Option<RunId>) -> bool {
+    state == DeliveryState::Pending || redrive.is_some()
 }
 
 /// The order of attempts in lists.

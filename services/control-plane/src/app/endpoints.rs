@@ -243,7 +243,8 @@ impl App {
         self.view(new).await
     }
 
-    /// Deletes an endpoint with its subscriptions and secrets. The hint makes workers drop what is pending.
+    /// Deletes an endpoint with its subscriptions and secrets. Workers then drop what is pending: told by a hint, and by a command in case that is
+    /// lost, since the configuration is read anew before any command is done.
     ///
     /// # Errors
     /// [`Error::EtagMismatch`].
@@ -265,6 +266,7 @@ impl App {
         match applied {
             Applied::Done(revision) => {
                 self.hint_tenant(&name.tenant, revision).await;
+                self.send_to_all_shards(&name.tenant, endpoint.uid, &CommandKind::Probe).await?;
                 self.note_done(&name.tenant, request).await
             }
             Applied::Conflict | Applied::Exists => Err(Error::EtagMismatch(name.to_string())),

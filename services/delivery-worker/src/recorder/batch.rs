@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use delivery::{Write, WriteToken};
-use domain::{BacklogRow, CommandId, DeadLetter, EventRef, Fact, LaneKey, LaneRow, Shard};
+use domain::{
+    BacklogKey, BacklogRow, CommandId, DeadLetter, EventRef, Fact, LaneKey, LaneRow, Shard,
+};
 use ports::StoredEvent;
 
-use super::group::{Done, Resolved, store_all};
+use super::group::{Done, Forgotten, Resolved, store_all};
 use crate::config::Deps;
 
 #[derive(Default)]
@@ -21,6 +23,17 @@ pub(super) struct Batch {
     facts: Vec<Fact>,
     resolved: Vec<Resolved>,
     commands: BTreeMap<Shard, Vec<CommandId>>,
+    /// Lanes to forget; one that a later write of the batch saves stays.
+    removed: BTreeMap<LaneKey, BacklogKey>,
+    deleted: Vec<LaneKey>,
+}
+
+/// What became of a batch.
+pub(super) struct Recorded {
+    /// The writes that are durable.
+    pub(super) tokens: Vec<WriteToken>,
+    /// Lanes of deleted endpoints. They may hold a million rows, and nothing waits for their end.
+    pub(super) deleted: Vec<LaneKey>,
 }
 
 impl Batch {
@@ -30,8 +43,11 @@ impl Batch {
         for write in writes {
             batch.tokens.push(write.token);
             for lane in write.lanes {
+                batch.removed.remove(&lane.key);
                 batch.add_lane(lane);
             }
+            batch.removed.extend(write.removed);
+            batch.deleted.extend(write.deleted);
             let fresh = write.events.into_iter().filter(|(at, _)| bodies.insert(at.clone()));
             batch.events.extend(fresh.map(|(at, event)| StoredEvent { at, event }));
             batch.rows.extend(write.rows);
@@ -55,13 +71,15 @@ impl Batch {
 
     /// Makes everything durable: what others need first, then successors (backlog rows, dead letters), then attempts, then what ends by them. A step begins
     /// when the one before is durable.
-    pub(super) async fn store(self, deps: &Deps) -> Vec<WriteToken> {
+    pub(super) async fn store(self, deps: &Deps) -> Recorded {
         let lanes: Vec<LaneRow> = self.lanes.into_values().collect();
         tokio::join!(store_all(deps, lanes), store_all(deps, self.events));
         tokio::join!(store_all(deps, self.rows), store_all(deps, self.dead_letters));
         store_all(deps, self.facts).await;
         let done = self.commands.into_iter().map(|(shard, ids)| Done { shard, ids }).collect();
+        let idle = self.removed.into_iter().map(|(lane, upto)| Forgotten { lane, upto });
         tokio::join!(store_all(deps, self.resolved), store_all(deps, done));
-        self.tokens
+        store_all(deps, idle.collect()).await;
+        Recorded { tokens: self.tokens, deleted: self.deleted }
     }
 }

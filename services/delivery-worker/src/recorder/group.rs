@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{
-    BacklogRow, CommandId, DeadLetter, DeadLetterId, EndpointUid, Fact, FactKind, LaneKey, LaneRow,
-    RunId, Shard,
+    BacklogKey, BacklogRow, CommandId, DeadLetter, DeadLetterId, EndpointUid, Fact, FactKind,
+    LaneKey, LaneRow, RunId, Shard,
 };
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -58,6 +58,12 @@ impl From<(EndpointUid, DeadLetterId, RunId)> for Resolved {
 pub(super) struct Done {
     pub(super) shard: Shard,
     pub(super) ids: Vec<CommandId>,
+}
+
+/// A lane to forget, with the last key of its backlog that may go.
+pub(super) struct Forgotten {
+    pub(super) lane: LaneKey,
+    pub(super) upto: BacklogKey,
 }
 
 /// Writes rows until they are durable. One that the store refuses for its size is set apart, so that it holds up no other of its call.
@@ -228,6 +234,18 @@ impl Row for Done {
     fn put<'a>(deps: &'a Deps, rows: &'a [Self]) -> BoxFuture<'a, ports::Result<()>> {
         let done = |inbox: &'a Self| deps.inbox.done(inbox.shard, &inbox.ids);
         Box::pin(stream::iter(rows.iter().map(done)).buffer_unordered(AT_ONCE).try_collect())
+    }
+}
+
+impl Row for Forgotten {
+    const WHAT: &'static str = "a lane to forget";
+
+    fn put<'a>(deps: &'a Deps, rows: &'a [Self]) -> BoxFuture<'a, ports::Result<()>> {
+        let forget = move |one: &'a Self| async move {
+            deps.backlog.trim(one.lane, one.upto).await?;
+            deps.lanes.remove(one.lane).await
+        };
+        Box::pin(stream::iter(rows.iter().map(forget)).buffer_unordered(AT_ONCE).try_collect())
     }
 }
 

@@ -38,6 +38,7 @@ impl Worker {
             FromLog::Revoked(shard) => {
                 tracing::info!(shard = shard.0, "gave a shard up");
                 self.epochs.remove(&shard);
+                self.commands_seen.forget(shard);
                 self.engine.revoke(shard);
                 self.looks.forget(shard);
                 self.acks_waiting.remove(&shard);
@@ -83,7 +84,7 @@ impl Worker {
             Input::Tenant(view) => self.apply_view(&view),
             Input::Commands(commands) => {
                 for command in commands {
-                    if self.is_new(command.id) {
+                    if self.commands_seen.is_new(&command) {
                         tracing::debug!(endpoint = %command.endpoint, kind = name(&command.kind), "a command");
                         self.engine.handle_command(command, now);
                     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use testkit::{Reply, Sent};
 
-use crate::world::{World, secs, tenant, url};
+use crate::world::{SHARDS, World, secs, tenant, uid, url};
 
 const HALF: Duration = Duration::from_millis(500);
 
@@ -99,6 +99,12 @@ async fn a_deleted_endpoint_gets_nothing_more_and_holds_nothing_up() {
     let at = world.publish("evt_1").await;
     world.pass(secs(1)).await;
     world.delete("orders").await;
+    world.pass(secs(1)).await;
+    for shard in (0..SHARDS).map(Shard) {
+        let lanes = ports::LaneStore::of_shard(&world.store, shard, None, 10).await;
+        let left = lanes.expect("read").into_iter().filter(|lane| lane.key.endpoint == uid(1));
+        assert_eq!(left.count(), 0, "nothing of it is left in the store");
+    }
     world.endpoint("orders", 3).await;
     world.pass(secs(3_600)).await;
     assert_eq!(world.sent("orders").len(), 1, "no retry, and the new one inherits nothing");

@@ -18,6 +18,9 @@ use super::identity;
 
 /// How often expired rows are removed.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
+/// Why a process is degraded whose network is at fault.
+const EGRESS_DEGRADED: &str =
+    "egress.degraded: most endpoints cannot be reached; check DNS and the network of this process";
 /// How often the engine is asked whether it takes writes.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
@@ -122,7 +125,13 @@ impl Engine {
     }
 
     /// Starts what keeps the engine in order, and what tells whether it works.
-    pub(crate) fn keep(&self, tasks: &mut TaskGroup) -> watch::Receiver<Readiness> {
+    ///
+    /// `egress_degraded` is the delivering role's word on the network, where it runs in this process.
+    pub(crate) fn keep(
+        &self,
+        tasks: &mut TaskGroup,
+        egress_degraded: Option<watch::Receiver<bool>>,
+    ) -> watch::Receiver<Readiness> {
         let (tell, readiness) = watch::channel(Readiness::ready());
         let (embedded, clock) = (self.embedded.clone(), self.clock.clone());
         tasks.spawn("maintenance", maintain(embedded, clock, tasks.shutdown().clone()));
@@ -130,6 +139,7 @@ impl Engine {
             self.embedded.clone(),
             self.scylla.clone(),
             self.clock.clone(),
+            egress_degraded,
             tell,
             tasks.shutdown().clone(),
         );
@@ -165,6 +175,7 @@ async fn watch_health(
     embedded: Arc<Embedded>,
     scylla: Option<Arc<store_scylla::Store>>,
     clock: Arc<SystemClock>,
+    egress_degraded: Option<watch::Receiver<bool>>,
     tell: watch::Sender<Readiness>,
     shutdown: Shutdown,
 ) -> Result<(), Infallible> {
@@ -173,10 +184,14 @@ async fn watch_health(
             () = shutdown.cancelled() => return Ok(()),
             () = clock.sleep(HEALTH_EVERY) => {}
         }
-        let now = tokio::select! {
+        let mut now = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             now = health(&embedded, scylla.as_deref()) => now,
         };
+        if egress_degraded.as_ref().is_some_and(|degraded| *degraded.borrow()) {
+            // Traffic is still wanted: the log takes events, and they are delivered once the network is back.
+            now.reasons.push(EGRESS_DEGRADED.to_owned());
+        }
         tell.send_if_modified(|before| {
             let changed = before.ready != now.ready;
             if changed {

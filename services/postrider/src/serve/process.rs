@@ -46,16 +46,18 @@ impl Process {
         let engine = Engine::open(settings, policy).await?;
 
         let mut tasks = TaskGroup::new(shutdown);
-        let readiness = engine.keep(&mut tasks);
+        let worker = settings.roles.contains(&Role::DeliveryWorker).then(|| {
+            let (config, deps) = engine.delivery_worker(settings);
+            Worker::new(config, deps)
+        });
+        let readiness = engine.keep(&mut tasks, worker.as_ref().map(Worker::egress_degraded));
         if settings.roles.contains(&Role::ControlPlane) {
             let secret = token.as_ref().map(|token| token.secret.as_str());
             let server = control_plane(settings, &engine, readiness, secret).await?;
             let stop = tasks.shutdown().clone();
             tasks.spawn("control-plane", server.serve(listener, stop));
         }
-        if settings.roles.contains(&Role::DeliveryWorker) {
-            let (config, deps) = engine.delivery_worker(settings);
-            let worker = Worker::new(config, deps);
+        if let Some(worker) = worker {
             let stop = tasks.shutdown().clone();
             tasks.spawn("delivery-worker", Box::pin(worker.run(stop)));
         }

@@ -171,3 +171,25 @@ fn refusals_below_the_limit_keep_an_open_breakers_pace() {
     world.run_for(secs(100));
     assert_eq!(world.seconds(uid)[5..], [10, 70]);
 }
+
+#[test]
+fn the_delivery_that_was_due_first_goes_out_whichever_shard_it_lies_in() {
+    let shards: Vec<_> = (0..4).map(domain::Shard).collect();
+    let mut world = World::with(super::EngineConfig::default(), &shards);
+    let uid = world.endpoint();
+    world.always(uid, status(500));
+    for _ in 0..5 {
+        world.publish_to(shards[1], &[uid], None);
+    }
+    world.store_ms_max = 50;
+    let mut waiting = Vec::new();
+    for shard in [2, 0, 3, 1, 2] {
+        world.run_for(secs(1));
+        waiting.push(world.publish_to(shards[shard], &[uid], None));
+    }
+    world.run_for(secs(1_000));
+    let first: Vec<_> = world.sent[5..].iter().map(|sent| sent.at.clone()).collect();
+    assert_eq!(first[0], waiting[0], "due at 1 s; the retries of the five at 10 s");
+    assert_eq!(first[1], waiting[1]);
+    assert_eq!(first[2], waiting[2]);
+}

@@ -1,16 +1,8 @@
 //! What people ask for.
 
-use domain::{
-    CommandKind, DeadLetterId, DeadLetterReason, DisableReason, EndpointState, EndpointUid,
-    EventRef, Trigger,
-};
+use domain::{CommandKind, DeadLetterId, DeadLetterReason, DisableReason, EndpointState, Trigger};
 
 use super::world::{SHARD, World, secs, status};
-
-fn redrive(world: &mut World, uid: EndpointUid, event: &EventRef) {
-    let (dead_letter, run) = (DeadLetterId::of(uid, event), world.run_id());
-    world.command(uid, CommandKind::Redrive { dead_letter, event: event.clone(), run });
-}
 
 #[test]
 fn a_redrive_that_succeeds_resolves_the_dead_letter() {
@@ -20,7 +12,7 @@ fn a_redrive_that_succeeds_resolves_the_dead_letter() {
     let event = world.publish(&[uid]);
     assert_eq!(world.store.letters_of(uid).len(), 1);
     world.always(uid, status(200));
-    redrive(&mut world, uid, &event);
+    world.redrive(uid, &event);
     assert!(world.store.letters_of(uid).is_empty());
     let expected = [(1, Trigger::Event), (1, Trigger::Redrive)];
     assert_eq!(world.store.attempts_of(uid, event.at), expected);
@@ -37,7 +29,7 @@ fn a_redrive_that_fails_returns_the_dead_letter_with_its_count() {
     let first = world.store.letters_of(uid)[0].clone();
     assert_eq!((first.reason, first.attempts), (DeadLetterReason::Exhausted, 8));
     world.always(uid, status(422));
-    redrive(&mut world, uid, &event);
+    world.redrive(uid, &event);
     world.run_for(secs(1));
     let letters = world.store.letters_of(uid);
     assert_eq!((letters.len(), letters[0].reason), (1, DeadLetterReason::Rejected));
@@ -52,7 +44,7 @@ fn a_redrive_has_a_whole_new_schedule() {
     world.always(uid, status(400));
     let event = world.publish(&[uid]);
     world.always(uid, status(500));
-    redrive(&mut world, uid, &event);
+    world.redrive(uid, &event);
     world.run_for(secs(400));
     assert_eq!(world.seconds(uid), [0, 0, 10, 70, 370]);
     world.always(uid, status(200));
@@ -155,7 +147,7 @@ fn a_cancelled_event_is_not_sent_any_more() {
     world.always(uid, status(500));
     let event = world.publish(&[uid]);
     world.run_for(secs(15));
-    world.command(uid, CommandKind::Cancel { event: event.clone() });
+    world.cancel(uid, &event);
     world.run_for(secs(86_400));
     assert_eq!(world.seconds(uid), [0, 10]);
     assert!(world.store.letters_of(uid).is_empty());
@@ -168,7 +160,7 @@ fn cancelling_ends_what_waits_in_memory_too() {
     world.always(uid, status(200).after(secs(1)));
     let events: Vec<_> = (0..20).map(|_| world.publish(&[uid])).collect();
     let last = events[19].clone();
-    world.command(uid, CommandKind::Cancel { event: last.clone() });
+    world.cancel(uid, &last);
     world.run_for(secs(60));
     assert_eq!(world.sent.len(), 19);
     assert_eq!(world.acked(SHARD), Some(last.at.position));
@@ -186,11 +178,31 @@ fn cancelling_ends_rows_that_are_loaded_or_on_their_way_from_the_store() {
         world.set_state(uid, EndpointState::Active);
         world.run_for(std::time::Duration::from_millis(ms));
         let sent_before = world.sent.iter().any(|sent| sent.at == events[15]);
-        world.command(uid, CommandKind::Cancel { event: events[15].clone() });
+        world.cancel(uid, &events[15]);
         world.run_for(secs(60));
         assert_eq!((world.sent.len(), sent_before), (19, false));
         assert_eq!(world.in_flight.len(), 0);
         assert_eq!(world.store.lanes.values().next().expect("a lane").waiting, 0);
+    }
+}
+
+#[test]
+fn cancelling_ends_what_is_read_from_the_store_while_its_mark_is_on_the_way() {
+    for ms in 0..60 {
+        let mut world = World::new();
+        let uid = world.endpoint();
+        world.set_state(uid, EndpointState::Paused);
+        let events: Vec<_> = (0..8).map(|_| world.publish(&[uid])).collect();
+        world.run_for(secs(5));
+        world.store_ms_max = 40;
+        world.set_state(uid, EndpointState::Active);
+        world.crash(0, 0);
+        world.run_for(std::time::Duration::from_millis(ms));
+        // The world checks that nothing is sent once the mark is durable.
+        events.iter().for_each(|event| world.cancel(uid, event));
+        world.run_for(secs(60));
+        assert_eq!(world.store.lanes.values().next().expect("a lane").waiting, 0);
+        assert_eq!(world.in_flight.len(), 0);
     }
 }
 
@@ -204,7 +216,7 @@ fn an_event_that_the_worker_has_not_read_yet_can_be_cancelled() {
     world.store_ms_max = 1_000;
     let events: Vec<_> = (0..10).map(|_| world.publish(&[uid])).collect();
     assert!(world.intake_closed > 0);
-    world.command(uid, CommandKind::Cancel { event: events[9].clone() });
+    world.cancel(uid, &events[9]);
     world.set_state(uid, EndpointState::Active);
     world.run_for(secs(60));
     assert_eq!((world.sent.len(), world.successes(uid, &events[9])), (9, 0));
@@ -217,7 +229,7 @@ fn a_scheduled_delivery_can_be_cancelled() {
     let uid = world.endpoint();
     let due = world.now + secs(3_600);
     let event = world.publish_to(SHARD, &[uid], Some(due));
-    world.command(uid, CommandKind::Cancel { event });
+    world.cancel(uid, &event);
     world.run_for(secs(86_400));
     assert!(world.sent.is_empty());
 }

@@ -66,8 +66,9 @@ fn the_first_success_re_activates_it_and_everything_is_delivered_once() {
     for event in waiting.iter().chain(&skipped) {
         assert_eq!(world.successes(uid, event), 1, "{event:?}");
     }
-    let lane = world.store.lanes.values().next().expect("a lane");
-    assert_eq!((lane.breaker.failures, lane.skip_from), (0, None));
+    for lane in world.store.lanes.values() {
+        assert_eq!((lane.breaker.failures, lane.skip_from), (0, None));
+    }
 }
 
 #[test]
@@ -274,4 +275,55 @@ fn a_state_that_somebody_else_set_first_wins() {
     world.set_state(uid, EndpointState::Active);
     world.run_for(secs(60));
     assert_eq!((world.successes(uid, &event), world.successes(uid, &held)), (0, 1));
+}
+
+#[test]
+fn an_answer_to_what_was_in_flight_before_a_resume_does_not_disable_again() {
+    let mut world = World::new();
+    let uid = world.endpoint();
+    let mut seen = 0;
+    world.script(uid, move |_, _| {
+        seen += 1;
+        match seen {
+            1 => status(401).after(secs(10)),
+            2 => status(401),
+            _ => status(200),
+        }
+    });
+    let slow = world.publish(&[uid]);
+    world.publish(&[uid]);
+    assert_eq!(world.store.state(uid), EndpointState::Disabled(DisableReason::Answer(401)));
+    world.run_for(secs(5));
+    world.set_state(uid, EndpointState::Active);
+    world.run_for(secs(60));
+    assert_eq!(world.store.state(uid), EndpointState::Active);
+    assert_eq!(world.successes(uid, &slow), 1);
+}
+
+#[test]
+fn a_resume_that_no_worker_saw_begins_the_count_anew() {
+    let (mut world, uid, _) = disabled();
+    world.run_for(secs(5));
+    // The worker is down while a person resumes.
+    let spec = world.store.specs.get_mut(&uid).expect("known");
+    (spec.state, spec.state_time) = (EndpointState::Active, world.now);
+    world.crash(0, 0);
+    world.run_for(secs(5));
+    assert!(world.sent_to(uid).len() > 10, "it is tried at once");
+    assert_eq!(world.store.state(uid), EndpointState::Active);
+}
+
+#[test]
+fn a_person_can_have_an_endpoint_probed_after_the_probes_have_ended() {
+    let (mut world, uid, _) = disabled();
+    world.run_until(T0 + secs(7 * 86_400 + 3_600));
+    let waiting = world.publish(&[uid]);
+    world.run_for(secs(3_600));
+    let before = world.sent_to(uid).len();
+    world.always(uid, status(200));
+    world.command(uid, CommandKind::Probe);
+    world.run_for(secs(60));
+    assert!(world.sent_to(uid).len() > before);
+    assert_eq!(world.store.state(uid), EndpointState::Active);
+    assert_eq!(world.successes(uid, &waiting), 1);
 }

@@ -135,3 +135,62 @@ fn a_new_endpoint_of_the_same_name_inherits_nothing() {
     assert_eq!(world.now, T0);
     assert_eq!(world.store.state(new), EndpointState::Active);
 }
+
+#[test]
+fn slow_endpoints_hold_a_fifth_of_the_places_while_others_wait_and_are_not_starved() {
+    let config = EngineConfig { in_flight_max: 40, ..EngineConfig::default() };
+    let mut world = World::with(config, &[SHARD]);
+    let slow: Vec<_> = (0..10).map(|_| world.endpoint()).collect();
+    let quick: Vec<_> = (0..30).map(|_| world.endpoint()).collect();
+    slow.iter().for_each(|uid| world.always(*uid, status(200).after(secs(3))));
+    quick.iter().for_each(|uid| world.always(*uid, status(200).after(Duration::from_millis(200))));
+    for _ in 0..300 {
+        world.publish(&slow);
+        world.publish(&quick);
+    }
+    world.run_for(secs(20));
+    let before = slow.iter().map(|uid| world.sent_to(*uid).len()).min();
+    for _ in 0..50 {
+        world.run_for(Duration::from_millis(100));
+        let of = |uid| world.in_flight.values().filter(|sent| sent.endpoint == uid).count();
+        let held: Vec<usize> = slow.iter().map(|uid| of(*uid)).collect();
+        assert!(held.iter().all(|held| *held <= 2), "a twentieth: {held:?}");
+        assert!(held.iter().sum::<usize>() <= 8, "a fifth: {held:?}");
+        assert_eq!(world.in_flight.len(), 40);
+    }
+    world.run_for(secs(10));
+    assert!(slow.iter().map(|uid| world.sent_to(*uid).len()).min() > before);
+}
+
+#[test]
+fn slow_endpoints_alone_use_most_places_and_keep_some_for_whoever_comes() {
+    let config = EngineConfig { in_flight_max: 40, ..EngineConfig::default() };
+    let mut world = World::with(config, &[SHARD]);
+    let slow: Vec<_> = (0..10).map(|_| world.endpoint()).collect();
+    let quick = world.endpoint();
+    slow.iter().for_each(|uid| world.always(*uid, status(200).after(secs(5))));
+    for _ in 0..100 {
+        world.publish(&slow);
+    }
+    world.run_for(secs(60));
+    assert_eq!(world.in_flight.len(), 30);
+    let asked = world.now;
+    world.publish(&[quick]);
+    assert_eq!(world.sent_to(quick)[0].time, asked);
+}
+
+#[test]
+fn what_is_sent_and_not_recorded_is_bounded_while_the_store_is_away() {
+    let config = EngineConfig { in_flight_max: 8, ..EngineConfig::default() };
+    let mut world = World::with(config, &[SHARD]);
+    let uids: Vec<_> = (0..10).map(|_| world.endpoint()).collect();
+    world.store_ms_max = 100_000_000;
+    for _ in 0..40 {
+        world.publish(&uids);
+    }
+    world.run_for(secs(4));
+    assert!(world.sent.len() <= 16, "{}", world.sent.len());
+    world.store_ms_max = 0;
+    world.run_for(secs(200_000));
+    assert_eq!(world.sent.len(), 400);
+}

@@ -26,6 +26,7 @@ enum Step {
     Resume { endpoint: usize, shard: u16 },
     Resend { endpoint: usize, event: prop::sample::Index },
     Cancel { endpoint: usize, event: prop::sample::Index },
+    Redrive { endpoint: usize, event: prop::sample::Index },
     Probe(usize),
     Delete(usize),
 }
@@ -68,6 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (endpoint.clone(), shard).prop_map(|(endpoint, shard)| Step::Resume { endpoint, shard }),
         1 => (endpoint.clone(), any::<prop::sample::Index>()).prop_map(|(endpoint, event)| Step::Resend { endpoint, event }),
         1 => (endpoint.clone(), any::<prop::sample::Index>()).prop_map(|(endpoint, event)| Step::Cancel { endpoint, event }),
+        2 => (endpoint.clone(), any::<prop::sample::Index>()).prop_map(|(endpoint, event)| Step::Redrive { endpoint, event }),
         1 => endpoint.clone().prop_map(Step::Probe),
         1 => endpoint.prop_map(Step::Delete),
     ]
@@ -128,6 +130,7 @@ impl History {
             | Step::Resume { endpoint, .. }
             | Step::Resend { endpoint, .. }
             | Step::Cancel { endpoint, .. }
+            | Step::Redrive { endpoint, .. }
             | Step::Probe(endpoint)
                 if self.deleted == Some(self.uids[endpoint]) => {}
             Step::SetState(endpoint, state) => world.set_state(self.uids[endpoint], state),
@@ -138,10 +141,10 @@ impl History {
             Step::Resend { endpoint, event } => self.resend(endpoint, event),
             Step::Cancel { endpoint, event } => {
                 if let Some(event) = self.pick(event, endpoint) {
-                    let kind = CommandKind::Cancel { event: event.clone() };
-                    self.world.command_in(event.at.shard, self.uids[endpoint], kind);
+                    self.world.cancel(self.uids[endpoint], &event);
                 }
             }
+            Step::Redrive { endpoint, event } => self.redrive(self.uids[endpoint], event),
             Step::Probe(endpoint) => {
                 world.command(self.uids[endpoint], CommandKind::Probe);
             }
@@ -151,6 +154,18 @@ impl History {
                     world.delete(self.uids[endpoint]);
                 }
             }
+        }
+    }
+
+    /// A person takes one of an endpoint's dead letters up.
+    fn redrive(&mut self, uid: EndpointUid, index: prop::sample::Index) {
+        let store = &self.world.store;
+        let free = store.letters_of(uid).into_iter();
+        let free = free.filter(|letter| !store.redriving.contains_key(&(uid, letter.id)));
+        let free: Vec<EventRef> = free.map(|letter| letter.event.clone()).collect();
+        if !free.is_empty() {
+            let event = index.get(&free).clone();
+            self.world.redrive(uid, &event);
         }
     }
 
@@ -193,7 +208,7 @@ impl History {
         for (event, to) in &self.events {
             for uid in to.iter().filter(|uid| Some(**uid) != self.deleted) {
                 let run = world.store.run(*uid, event.at, RunId::LOG);
-                assert!(run.ended, "DL-1: {event:?} to {uid} is lost");
+                assert!(run.has_ended(), "DL-1: {event:?} to {uid} is lost");
                 let of_log = |s: &&super::world::Sent| {
                     s.endpoint == *uid && s.at == *event && s.run == RunId::LOG
                 };
@@ -217,6 +232,9 @@ impl History {
             let last = records.last().map(|record| record.at.at.position);
             assert_eq!(world.acked(*shard), last, "everything is handed off in the end");
         }
+        let mut redriving = world.store.redriving.keys();
+        let stuck = redriving.find(|(uid, _)| Some(*uid) != self.deleted);
+        assert_eq!(stuck, None, "a redrive has no end");
         assert_eq!((world.engine.in_flight(), world.engine.writes_pending()), (0, 0));
         for lane in world.store.lanes.values().filter(|l| Some(l.key.endpoint) != self.deleted) {
             assert_eq!((lane.waiting, lane.skip_from), (0, None), "{:?}", lane.key);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use domain::{
     BacklogKey, BacklogRow, CommandId, DeadLetter, DeadLetterId, EndpointState, EndpointUid, Event,
-    EventRef, Fact, FactKind, LaneKey, LaneRow, LogPosition, Position, RunId, RunState, Shard,
-    Timestamp, Trigger,
+    EventRef, Fact, FactKind, LaneKey, LaneRow, LastKnown, LogPosition, Position, RunId, RunState,
+    Shard, Timestamp, Trigger,
 };
 
 use crate::{EndpointSpec, LoadedDelivery, Write};
@@ -29,22 +29,28 @@ pub(super) struct Store {
     pub(super) rows: BTreeMap<LaneKey, BTreeMap<BacklogKey, BacklogRow>>,
     pub(super) dead_letters: BTreeMap<(EndpointUid, DeadLetterId), DeadLetter>,
     pub(super) resolved: BTreeSet<(EndpointUid, DeadLetterId)>,
+    /// Dead letters that a redrive has taken up.
+    pub(super) redriving: BTreeMap<(EndpointUid, DeadLetterId), RunId>,
+    letter_runs: BTreeSet<(EndpointUid, DeadLetterId, RunId)>,
     pub(super) facts: BTreeMap<(EndpointUid, LogPosition), Vec<Fact>>,
     pub(super) commands: BTreeSet<CommandId>,
     pub(super) specs: BTreeMap<EndpointUid, EndpointSpec>,
     pub(super) writes: usize,
+    /// Rows of lanes that were saved.
+    pub(super) lane_saves: usize,
     /// Records that have a backlog row of their own run.
     with_row: BTreeSet<(LaneKey, LogPosition)>,
 }
 
 /// A write's groups of rows, in the order in which they become durable.
-pub(super) const GROUPS: usize = 7;
+pub(super) const GROUPS: usize = 8;
 
 impl Store {
     /// Makes the first `groups` groups of a write durable.
     pub(super) fn apply(&mut self, write: Write, groups: usize) {
         self.writes += 1;
         for lane in write.lanes.into_iter().filter(|_| groups > 0) {
+            self.lane_saves += 1;
             let old = self.lanes.get(&lane.key);
             if old.is_none_or(|old| old.epoch <= lane.epoch) {
                 self.lanes.insert(lane.key, lane);
@@ -64,18 +70,39 @@ impl Store {
         }
         for letter in write.dead_letters.into_iter().filter(|_| groups > 3) {
             assert!(self.events.contains_key(&letter.event.at), "a dead letter without a body");
-            self.resolved.remove(&(letter.endpoint, letter.id));
-            self.dead_letters.insert((letter.endpoint, letter.id), letter);
+            let key = (letter.endpoint, letter.id);
+            // DS-1: one whose run was put before changes nothing.
+            if self.letter_runs.insert((key.0, key.1, letter.run)) {
+                self.resolved.remove(&key);
+                self.redriving.remove(&key);
+                self.dead_letters.insert(key, letter);
+            }
         }
         for fact in write.facts.into_iter().filter(|_| groups > 4) {
             let facts = self.facts.entry((fact.endpoint, fact.event.at)).or_default();
             facts.retain(|old| (old.run, old.id) != (fact.run, fact.id));
             facts.push(fact);
         }
-        let resolved = write.resolved.into_iter().filter(|_| groups > 5);
-        self.resolved.extend(resolved.map(|(uid, id, _)| (uid, id)));
+        for (uid, id, run) in write.resolved.into_iter().filter(|_| groups > 5) {
+            // DS-4: only while the redrive of that run is the newest thing that happened to it.
+            if self.redriving.get(&(uid, id)) == Some(&run) {
+                self.redriving.remove(&(uid, id));
+                self.resolved.insert((uid, id));
+            }
+        }
         let commands = write.commands.into_iter().filter(|_| groups > 6);
         self.commands.extend(commands.map(|(_, id)| id));
+        for key in write.deleted.into_iter().filter(|_| groups > 7) {
+            self.lanes.remove(&key);
+            self.rows.remove(&key);
+        }
+        for (key, upto) in write.removed.into_iter().filter(|_| groups > 7) {
+            self.lanes.remove(&key);
+            if let Some(rows) = self.rows.get_mut(&key) {
+                rows.retain(|row, _| *row > upto);
+                assert!(rows.is_empty(), "a lane was forgotten that had rows: {key:?}");
+            }
+        }
     }
 
     pub(super) fn page(
@@ -112,6 +139,7 @@ impl Store {
             stored: stored.is_some(),
             run: RunState::of(facts, run),
             attempts_total: u32::try_from(requests.count()).expect("few"),
+            last: LastKnown::of(facts),
         }
     }
 
@@ -146,7 +174,7 @@ impl Store {
         let skipped =
             self.lanes.get(&key).and_then(|lane| lane.skip_from).is_some_and(|p| p <= at.position);
         !self.specs.contains_key(&uid)
-            || self.run(uid, at, RunId::LOG).ended
+            || self.run(uid, at, RunId::LOG).has_ended()
             || skipped
             || self.with_row.contains(&(key, at))
     }

@@ -1,6 +1,6 @@
 //! The memory queue and the backlog.
 
-use domain::EndpointState;
+use domain::{DeadLetterReason, EndpointState};
 
 use super::world::{SHARD, World, secs, status};
 
@@ -13,7 +13,7 @@ fn paused_endpoint_keeps_its_backlog_and_drains_it_in_order_at_resume() {
     assert_eq!(world.acked(SHARD), Some(events[599].at.position));
     world.run_for(secs(86_400));
     assert!(world.sent.is_empty());
-    assert_eq!(world.engine.poll_timeout(), None, "what is paused needs no timer");
+    assert!(world.rests(), "what is paused needs no timer");
     world.set_state(uid, EndpointState::Active);
     world.run_for(secs(1));
     let order: Vec<_> = world.sent.iter().map(|sent| sent.at.clone()).collect();
@@ -150,7 +150,7 @@ fn a_spilled_attempt_that_nobody_saw_the_end_of_is_made_again() {
     world.always(uid, status(200));
     world.run_for(secs(60));
     assert_eq!(world.sent.len(), 2);
-    assert!(world.store.run(uid, event.at, domain::RunId::LOG).ended);
+    assert!(world.store.run(uid, event.at, domain::RunId::LOG).has_ended());
 }
 
 #[test]
@@ -171,4 +171,95 @@ fn the_backlog_holds_little_in_memory_while_its_first_row_is_busy() {
     assert_eq!(lane.waiting, 0);
     let last = world.store.rows[&lane.key].last_key_value().map(|(key, _)| *key);
     assert_eq!(Some(lane.cursor), last);
+}
+
+#[test]
+fn what_an_endpoint_that_sends_nothing_holds_becomes_dead_letters_after_seven_days() {
+    for (state, count) in
+        [(EndpointState::Paused, 700), (EndpointState::Disabled(domain::DisableReason::ByHand), 3)]
+    {
+        let mut world = World::new();
+        let uid = world.endpoint();
+        world.set_state(uid, EndpointState::Paused);
+        for _ in 0..count {
+            world.publish(&[uid]);
+        }
+        world.set_state(uid, state);
+        world.run_for(secs(7 * 86_400 - 60));
+        assert!(world.store.letters_of(uid).is_empty());
+        world.run_for(secs(2 * 3_600));
+        let letters = world.store.letters_of(uid);
+        assert_eq!(letters.len(), count, "{state:?}");
+        assert!(letters.iter().all(|letter| letter.reason == DeadLetterReason::Expired));
+        assert!(letters.iter().all(|letter| letter.url == "https://example.com/"));
+        assert!(world.sent.is_empty());
+        assert!(world.store.lanes.values().all(|lane| lane.waiting == 0));
+    }
+}
+
+#[test]
+fn lanes_with_nothing_to_remember_are_forgotten() {
+    let mut world = World::new();
+    let (idle, busy, dead) = (world.endpoint(), world.endpoint(), world.endpoint());
+    world.always(dead, status(500));
+    world.publish(&[idle, busy, dead]);
+    world.run_for(secs(60));
+    world.set_state(busy, EndpointState::Paused);
+    world.publish(&[busy]);
+    assert_eq!(world.store.lanes.len(), 3);
+    world.run_for(secs(6 * 3_600));
+    assert_eq!(world.store.lanes.len(), 3, "health shows when it last succeeded");
+    world.run_for(secs(24 * 3_600));
+    let left: Vec<_> = world.store.lanes.keys().map(|key| key.endpoint).collect();
+    assert_eq!(left, [busy, dead]);
+    // It comes back as it would be new, also after a crash.
+    world.crash(0, 0);
+    world.always(idle, status(500));
+    let event = world.publish(&[idle]);
+    world.run_for(secs(5));
+    world.always(idle, status(200));
+    world.crash(0, 0);
+    world.run_for(secs(600));
+    assert_eq!(world.successes(idle, &event), 1);
+}
+
+#[test]
+fn a_deleted_endpoint_leaves_no_lane_in_the_store() {
+    let mut world = World::new();
+    let uid = world.endpoint();
+    world.set_state(uid, EndpointState::Paused);
+    for _ in 0..10 {
+        world.publish(&[uid]);
+    }
+    world.run_for(secs(5));
+    assert_eq!(world.store.lanes.len(), 1);
+    world.delete(uid);
+    assert!(world.store.lanes.is_empty());
+}
+
+#[test]
+fn an_endpoint_that_was_deleted_while_nobody_owned_its_shard_leaves_no_lane_either() {
+    let mut world = World::new();
+    let uid = world.endpoint();
+    world.set_state(uid, EndpointState::Paused);
+    world.publish(&[uid]);
+    world.run_for(secs(5));
+    world.store.specs.remove(&uid);
+    world.crash(0, 0);
+    assert_eq!(world.store.lanes.len(), 1);
+    // Deleting tells the owner of every shard.
+    world.command(uid, domain::CommandKind::Probe);
+    assert!(world.store.lanes.is_empty());
+    assert_eq!(world.store.commands.len(), 1);
+}
+
+#[test]
+fn busy_lanes_are_not_saved_for_their_last_success_alone() {
+    let mut world = World::new();
+    let uid = world.endpoint();
+    for _ in 0..60 {
+        world.publish(&[uid]);
+        world.run_for(secs(1));
+    }
+    assert!((2..=3).contains(&world.store.lane_saves), "{}", world.store.lane_saves);
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{
-    ApiVersion, BacklogKey, Command, CommandId, CommandKind, ContentType, DeliveryPolicy,
-    EndpointState, EndpointUid, Epoch, Event, EventId, EventRef, EventType, LaneKey, LogPosition,
-    OutcomeKind, Position, RetryAfter, Revision, RunId, Shard, TenantId, Timestamp, Trigger,
+    ApiVersion, BacklogKey, Command, CommandId, CommandKind, ContentType, DeadLetterId,
+    DeliveryPolicy, EndpointState, EndpointUid, Epoch, Event, EventId, EventRef, EventType,
+    LaneKey, LogPosition, OutcomeKind, Position, RetryAfter, Revision, RunId, Shard, TenantId,
+    Timestamp, Trigger,
 };
 use uuid::Uuid;
 
@@ -26,10 +27,16 @@ pub(super) struct Answer {
     pub(super) kind: OutcomeKind,
     pub(super) after: Duration,
     pub(super) retry_after: Option<RetryAfter>,
+    pub(super) own_fault: bool,
 }
 
 pub(super) fn status(status: u16) -> Answer {
-    Answer { kind: OutcomeKind::Answered(status), after: Duration::ZERO, retry_after: None }
+    Answer {
+        kind: OutcomeKind::Answered(status),
+        after: Duration::ZERO,
+        retry_after: None,
+        own_fault: false,
+    }
 }
 
 impl Answer {
@@ -83,6 +90,8 @@ pub(super) struct World {
     pub(super) jitter: Option<u64>,
     /// A shard was given up and taken back.
     taken_over: bool,
+    /// All commands, done or not.
+    inbox: BTreeMap<CommandId, Command>,
     scripts: BTreeMap<EndpointUid, Script>,
     pending: BTreeMap<(Timestamp, u64), Pending>,
     pub(super) in_flight: BTreeMap<AttemptToken, Sent>,
@@ -121,6 +130,7 @@ impl World {
             at_risk: BTreeMap::new(),
             jitter: Some(1 << 63),
             taken_over: false,
+            inbox: BTreeMap::new(),
             scripts: BTreeMap::new(),
             pending: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -160,6 +170,7 @@ impl World {
         let spec = EndpointSpec {
             uid,
             tenant: TenantId::default_tenant(),
+            url: "https://example.com/".into(),
             policy,
             state: EndpointState::Active,
             state_time: self.now,
@@ -253,9 +264,29 @@ impl World {
         let id = CommandId(self.uuid());
         let (time, tenant) = (self.now, TenantId::default_tenant());
         let command = Command { id, shard, time, tenant, endpoint, kind };
+        self.inbox.insert(id, command.clone());
         self.engine.handle_command(command, self.now);
         self.settle();
         id
+    }
+
+    /// A person redrives the dead letter of an event.
+    pub(super) fn redrive(&mut self, uid: EndpointUid, event: &EventRef) -> RunId {
+        let (dead_letter, run) = (DeadLetterId::of(uid, event), self.run_id());
+        assert!(self.store.dead_letters.contains_key(&(uid, dead_letter)));
+        self.store.redriving.insert((uid, dead_letter), run);
+        let kind = CommandKind::Redrive { dead_letter, event: event.clone(), run };
+        self.command_in(event.at.shard, uid, kind);
+        run
+    }
+
+    /// A person cancels a delivery; the control plane names the runs that it sees.
+    pub(super) fn cancel(&mut self, uid: EndpointUid, event: &EventRef) {
+        let facts = self.store.facts.get(&(uid, event.at)).into_iter().flatten();
+        let runs = facts.map(|fact| fact.run).collect();
+        let redrive = self.store.redriving.get(&(uid, DeadLetterId::of(uid, event))).copied();
+        let kind = CommandKind::Cancel { event: event.clone(), runs, redrive };
+        self.command_in(event.at.shard, uid, kind);
     }
 
     // What the worker does.
@@ -266,8 +297,20 @@ impl World {
         let specs: Vec<EndpointSpec> = self.store.specs.values().cloned().collect();
         specs.into_iter().for_each(|spec| self.engine.configure(spec, self.now));
         let shards: Vec<Shard> = self.readers.keys().copied().collect();
-        shards.into_iter().for_each(|shard| self.assign(shard));
+        for shard in shards {
+            self.assign(shard);
+            self.bring(shard);
+        }
         self.settle();
+    }
+
+    /// Brings the commands of a shard that are not done.
+    fn bring(&mut self, shard: Shard) {
+        let (inbox, done) = (&self.inbox, &self.store.commands);
+        let open = inbox.values().filter(|c| c.shard == shard && !done.contains(&c.id));
+        for command in open.cloned().collect::<Vec<_>>() {
+            self.engine.handle_command(command, self.now);
+        }
     }
 
     fn assign(&mut self, shard: Shard) {
@@ -303,6 +346,7 @@ impl World {
         self.taken_over = true;
         self.epoch += 1;
         self.assign(shard);
+        self.bring(shard);
         self.settle();
     }
 
@@ -335,7 +379,7 @@ impl World {
     fn note_risk(&mut self, shard: Option<Shard>) {
         let sent = self.sent.iter().filter(|s| shard.is_none_or(|shard| s.at.at.shard == shard));
         let open: BTreeSet<_> = sent
-            .filter(|s| !self.store.run(s.endpoint, s.at.at, s.run).ended)
+            .filter(|s| !self.store.run(s.endpoint, s.at.at, s.run).has_ended())
             .map(|s| (s.endpoint, s.at.at, s.run))
             .collect();
         open.into_iter().for_each(|key| *self.at_risk.entry(key).or_default() += 1);
@@ -398,6 +442,12 @@ impl World {
     }
 
     // What is asked by tests.
+
+    /// Whether the engine waits for nothing but its hourly sweep.
+    pub(super) fn rests(&self) -> bool {
+        let next = self.engine.poll_timeout();
+        next.is_none_or(|at| at.since(T0).as_secs().is_multiple_of(3_600))
+    }
 
     /// Requests to an endpoint: milliseconds since the start.
     pub(super) fn times(&self, uid: EndpointUid) -> Vec<i64> {

@@ -186,6 +186,35 @@ async fn a_redrive_is_sent_once_and_a_second_one_is_refused() {
 }
 
 #[tokio::test]
+async fn cancelling_names_the_runs_that_wait_and_the_redrive_even_before_its_first_attempt() {
+    let world = World::new().await;
+    world.endpoint("shop", "*").await;
+    let event = event(&world).await.at;
+    let letter = letter(&world, &event).await;
+    world.app.redrive(&letter, None).await.expect("begun");
+    let redrive = world.commands().await[0].id.0;
+    // Nobody takes the command: only that it is sent is looked at.
+    let sent = async {
+        loop {
+            let mut kinds = world.commands().await.into_iter().map(|command| command.kind);
+            let is_cancel = |kind: &CommandKind| matches!(kind, CommandKind::Cancel { .. });
+            if let Some(cancel) = kinds.find(is_cancel) {
+                return cancel;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let of = delivery(&event);
+    let kind = tokio::select! {
+        biased;
+        kind = sent => kind,
+        ended = world.app.cancel_delivery(&of, None) => panic!("{ended:?}"),
+    };
+    let redrive = Some(RunId::from_uuid(redrive));
+    assert_eq!(kind, CommandKind::Cancel { event, runs: Vec::new(), redrive });
+}
+
+#[tokio::test]
 async fn a_redrive_is_refused_while_disabled_for_good_but_not_while_failing() {
     let world = World::new().await;
     world.endpoint("shop", "*").await;

@@ -157,6 +157,10 @@ async fn a_deleted_endpoint_is_gone_with_its_subscriptions_and_a_new_one_is_anot
     world.app.delete_endpoint(&shop, "", repeat.as_ref()).await.expect("deleted");
     world.app.delete_endpoint(&shop, "", repeat.as_ref()).await.expect("the same answer");
     assert!(matches!(world.app.delete_endpoint(&shop, "", None).await, Err(Error::NotFound(_))));
+    let told = world.commands().await.into_iter().map(|command| (command.endpoint, command.kind));
+    let told: Vec<_> = told.collect();
+    let expected = vec![(first.uid, domain::CommandKind::Probe); told.len()];
+    assert_eq!((told.is_empty(), told), (false, expected), "a hint may be lost");
     assert!(world.app.tenant(&tenant()).await.expect("it").subscriptions.is_empty());
     assert_ne!(world.endpoint("shop", "*").await.view.endpoint.uid, first.uid);
 }

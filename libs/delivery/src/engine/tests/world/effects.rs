@@ -86,7 +86,7 @@ impl World {
         assert!(risky || due, "DL-3: too early: {start:?}");
         assert!(risky || twin.is_none(), "two attempts of one run: {start:?}");
         if !risky {
-            let ended = self.store.run(endpoint, start.at.at, run).ended;
+            let ended = self.store.run(endpoint, start.at.at, run).has_ended();
             // A mark that was on its way when the shard changed hands may come too late.
             let late = self.taken_over && self.store.is_cancelled(endpoint, start.at.at);
             assert!(late || !ended, "DL-4: sent after its end: {start:?}");
@@ -109,6 +109,7 @@ impl World {
             },
             signatures: 1,
             url: "https://example.com/".into(),
+            own_fault: answer.own_fault,
         };
         self.later(self.now + answer.after, Pending::Outcome(token, report));
     }

@@ -1,0 +1,41 @@
+//! What the loop tells others of itself.
+
+use std::collections::BTreeSet;
+
+use domain::Shard;
+use tokio::sync::watch;
+
+use super::Worker;
+
+/// The operational event of a network at fault (`architecture.md` §6).
+const EGRESS_DEGRADED: &str = "egress.degraded";
+
+impl Worker {
+    /// The shards that this worker owns, as they change: it is ready when it has been given any.
+    #[must_use]
+    pub fn owned(&self) -> watch::Receiver<BTreeSet<Shard>> {
+        self.owned.subscribe()
+    }
+
+    /// Whether most endpoints fail in ways that speak of the network on our own side, as it changes: nothing counts as their failure meanwhile.
+    #[must_use]
+    pub fn egress_degraded(&self) -> watch::Receiver<bool> {
+        self.egress_degraded.subscribe()
+    }
+
+    pub(super) fn tell_egress(&self) {
+        let now = self.engine.egress_degraded();
+        self.egress_degraded.send_if_modified(|before| {
+            let changed = std::mem::replace(before, now) != now;
+            if changed && now {
+                tracing::warn!(
+                    event = EGRESS_DEGRADED,
+                    "most endpoints cannot be reached (DNS, connect, TLS, timeout): the network of this process seems to be at fault; nothing counts as an endpoint's failure until that is over",
+                );
+            } else if changed {
+                tracing::info!(event = EGRESS_DEGRADED, "endpoints can be reached again");
+            }
+            changed
+        });
+    }
+}
