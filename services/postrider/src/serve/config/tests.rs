@@ -49,8 +49,8 @@ fn a_wrong_value_names_its_key_its_origin_and_what_is_allowed() {
             ["egress.allowed_networks", "10.0.0.0/99"],
         ),
         ("POSTRIDER_LOGGING__FORMAT", "xml", ["logging.format", "auto, text or json"]),
-        ("POSTRIDER_LOG", "pulsar", ["log is", "use embedded"]),
-        ("POSTRIDER_STORE", "redis", ["store is", "embedded or scylla"]),
+        ("POSTRIDER_LOG", "pulsar", ["log in", "use embedded"]),
+        ("POSTRIDER_STORE", "redis", ["store in", "embedded or scylla"]),
         ("POSTRIDER_EVENTS__DATA_BYTES_MAX", "999999999", ["events.data_bytes_max", "262144"]),
     ] {
         let error = settings_of(Mode::Serve, &[(variable, value)]).err().expect(variable);
