@@ -89,6 +89,8 @@ pub enum Effect {
 pub struct AttemptStart {
     /// Names it.
     pub token: AttemptToken,
+    /// The shard whose owner may make it.
+    pub shard: Shard,
     /// The endpoint.
     pub endpoint: EndpointUid,
     /// The event's name and place.

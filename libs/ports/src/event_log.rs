@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use domain::record::Record;
 use domain::{Epoch, LogPosition, Position, Shard, Timestamp};
 
-use crate::{Error, Result};
+use crate::{Error, Lease, Result};
 
 /// The log of events, in shards.
 ///
@@ -20,6 +20,7 @@ use crate::{Error, Result};
 /// EL-10 When retention has passed a group's position, the consumer is told once by `Gap`, then goes on at the first record that is left.
 /// EL-11 `read_range` gives the records of `[from, to)` in order, at most `limit`, also those below the acked position.
 /// EL-12 A slow consumer holds at most one batch in memory.
+/// EL-13 A member's lease of a shard does not hold any more when another one is assigned it, whether or not the first has been told.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
     /// How many shards there are; fixed while the process runs.
@@ -99,6 +100,8 @@ pub enum ConsumerItem {
         acked: Option<Position>,
         /// The next position that the log will give out, as of the assignment: what lies below may have been read before.
         head: Position,
+        /// Whether the member may still send for the shard.
+        lease: Lease,
     },
     /// Records of one shard, in order; at most 500 or 1 MiB.
     Records {

@@ -15,6 +15,7 @@ mod error;
 mod event_log;
 mod event_store;
 mod key_provider;
+mod lease;
 mod sender;
 mod stores;
 
@@ -32,5 +33,6 @@ pub use event_log::{
 };
 pub use event_store::{EventStore, Loaded, StoredEvent};
 pub use key_provider::{KeyError, KeyProvider};
+pub use lease::{Hold, Lease};
 pub use sender::{HeaderName, Request, Sender};
 pub use stores::Stores;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use domain::record::Record;
 use domain::{Epoch, LogPosition, Position, Shard, Timestamp, shard_of_key};
 use ports::{
-    AckError, Appended, Bounds, Clock, Consumer, ConsumerItem, Error, ErrorKind, EventLog,
+    AckError, Appended, Bounds, Clock, Consumer, ConsumerItem, Error, ErrorKind, EventLog, Lease,
     LogRecord, RangePage,
 };
 use tokio::sync::watch;
@@ -47,6 +47,8 @@ struct Group {
     members: Vec<u64>,
     next_member: u64,
     epoch: Epoch,
+    /// Of the owner.
+    lease: Option<Lease>,
     acked: BTreeMap<Shard, Position>,
     /// Where a shard was when the group was made.
     began: BTreeMap<Shard, Position>,
@@ -270,11 +272,16 @@ impl MemoryConsumer {
             return;
         };
         group.epoch.0 += 1;
+        let lease = Lease::forever();
+        if let Some(former) = group.lease.replace(lease.clone()) {
+            former.end();
+        }
         for (shard, head) in (0..).map(Shard).zip(state.shards.iter().map(|s| s.next)) {
             let acked = group.acked.get(&shard).copied();
             let began = group.began.get(&shard).copied().unwrap_or_default();
             self.cursors.push((shard, acked.map_or(began, Position::next)));
-            self.queue.push_back(ConsumerItem::Assigned { shard, epoch: group.epoch, acked, head });
+            let (epoch, lease) = (group.epoch, lease.clone());
+            self.queue.push_back(ConsumerItem::Assigned { shard, epoch, acked, head, lease });
         }
     }
 

@@ -2,16 +2,20 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use delivery::{AttemptReport, AttemptStart};
 use domain::{AttemptId, ErrorClass, Outcome, OutcomeKind, Payload, Timestamp, payload};
 use futures::FutureExt as _;
-use ports::{Clock, HeaderName, Request, Rng, Sender};
+use ports::{Clock, HeaderName, Hold, Lease, Request, Rng, Sender};
 use signing::SignedHeaders;
 use uuid::Builder;
 
 use crate::target::Target;
+
+/// How often a request asks again whether its shard is still ours.
+const LEASE_POLL: Duration = Duration::from_millis(100);
 
 /// What every attempt needs.
 #[derive(Clone)]
@@ -24,7 +28,24 @@ pub(crate) struct Attempts {
 
 impl Attempts {
     /// Signs and sends one request, and waits for its outcome. A panic on the way is our bug and ends this attempt alone, so that its place is free again.
-    pub(crate) async fn make(self, start: AttemptStart, target: Arc<Target>) -> AttemptReport {
+    ///
+    /// Nothing is sent, and `None` given, once the lease of its shard has ended; while it has lapsed the request waits.
+    pub(crate) async fn make(
+        self,
+        start: AttemptStart,
+        target: Arc<Target>,
+        lease: Lease,
+    ) -> Option<AttemptReport> {
+        loop {
+            match lease.hold(self.clock.monotonic()) {
+                Hold::Held => return Some(self.make_now(start, target).await),
+                Hold::Lapsed => self.clock.sleep(LEASE_POLL).await,
+                Hold::Ended => return None,
+            }
+        }
+    }
+
+    async fn make_now(&self, start: AttemptStart, target: Arc<Target>) -> AttemptReport {
         let started = self.clock.now();
         let id = attempt_id(started, &*self.rng);
         let url = target.url.clone();

@@ -9,7 +9,7 @@ use domain::{
     EndpointUid, Epoch, Event, LaneRow, LogPosition, Position, Revision, Shard, TenantId,
 };
 use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
-use ports::{AckError, Consumer, ConsumerItem, LogRecord};
+use ports::{AckError, Consumer, ConsumerItem, Lease, LogRecord};
 use runtime::Shutdown;
 use tokio::sync::mpsc;
 
@@ -25,6 +25,7 @@ pub(crate) enum FromLog {
         epoch: Epoch,
         acked: Option<Position>,
         head: Position,
+        lease: Lease,
         lanes: Vec<LaneRow>,
         views: Vec<Arc<TenantView>>,
     },
@@ -115,9 +116,9 @@ impl Reader {
 
     async fn prepare(&self, item: ports::Result<ConsumerItem>) -> Option<FromLog> {
         match item {
-            Ok(ConsumerItem::Assigned { shard, epoch, acked, head }) => {
+            Ok(ConsumerItem::Assigned { shard, epoch, acked, head, lease }) => {
                 let (lanes, views) = self.take_over(shard).await;
-                Some(FromLog::Assigned { shard, epoch, acked, head, lanes, views })
+                Some(FromLog::Assigned { shard, epoch, acked, head, lease, lanes, views })
             }
             Ok(ConsumerItem::Records { records, .. }) => Some(self.match_records(records).await),
             Ok(ConsumerItem::Revoked { shard }) => Some(FromLog::Revoked(shard)),

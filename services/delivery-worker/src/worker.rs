@@ -16,7 +16,7 @@ use domain::{
     Command, EndpointUid, Epoch, Event, EventRef, LaneKey, Position, Revision, Shard, TenantId,
     Timestamp,
 };
-use ports::BacklogPage;
+use ports::{BacklogPage, Lease};
 use runtime::Shutdown;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -80,8 +80,9 @@ pub struct Worker {
     targets: HashMap<EndpointUid, Arc<Target>>,
     served: BTreeMap<TenantId, Served>,
     tenant_of: HashMap<EndpointUid, TenantId>,
-    attempts_running: JoinSet<(AttemptToken, AttemptReport)>,
+    attempts_running: JoinSet<(AttemptToken, Option<AttemptReport>)>,
     epochs: BTreeMap<Shard, Epoch>,
+    leases: BTreeMap<Shard, Lease>,
     writes_waiting: VecDeque<Box<Write>>,
     acks_waiting: Acks,
     acks_due: Option<Timestamp>,
@@ -125,6 +126,7 @@ impl Worker {
             tenant_of: HashMap::new(),
             attempts_running: JoinSet::new(),
             epochs: BTreeMap::new(),
+            leases: BTreeMap::new(),
             writes_waiting: VecDeque::new(),
             acks_waiting: Acks::new(),
             acks_due: None,
@@ -280,9 +282,12 @@ impl Worker {
                     // The endpoint was deleted between the decision and the request.
                     return self.engine.handle_abandoned(token);
                 };
+                let Some(lease) = self.leases.get(&start.shard).cloned() else {
+                    return self.engine.handle_abandoned(token);
+                };
                 let attempts = self.attempts.clone();
                 self.attempts_running
-                    .spawn(async move { (token, attempts.make(start, target).await) });
+                    .spawn(async move { (token, attempts.make(start, target, lease).await) });
             }
             Err(Effect::Write(write)) => self.writes_waiting.push_back(write),
             Err(Effect::Ack { shard, epoch, upto }) => {

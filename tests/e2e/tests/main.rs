@@ -7,6 +7,7 @@
 
 mod answers;
 mod breaker;
+mod changes;
 mod cli;
 mod cli_reads;
 mod clients;
@@ -16,8 +17,11 @@ mod grpc_verbs;
 mod inputs;
 mod isolation;
 mod kill;
+mod kill_redrives;
+mod network;
 mod publish;
 mod redrive;
+mod redrive_waiting;
 mod restart;
 mod rotation;
 mod signing;

@@ -111,6 +111,7 @@ impl Engine {
         let probe = permit == Permit::Probe;
         self.effects.push_back(Effect::Attempt(AttemptStart {
             token,
+            shard: key.shard,
             endpoint: key.endpoint,
             at: item.at.clone(),
             event: item.event.clone(),

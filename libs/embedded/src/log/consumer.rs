@@ -66,6 +66,7 @@ impl LogConsumer {
         let group = Arc::clone(&self.group);
         let claim = self.log.write(Cost::ONE, move |state| state.claim(&group)).await?;
         let (epoch, standings) = claim;
+        let lease = self.log.groups.new_lease(&self.group);
         self.queue.clear();
         let mut shards = Vec::with_capacity(standings.len());
         for standing in standings {
@@ -75,6 +76,7 @@ impl LogConsumer {
                 epoch,
                 acked: standing.acked,
                 head: standing.head,
+                lease: lease.clone(),
             });
         }
         self.owned = Some(Owned { shards, turn: 0 });

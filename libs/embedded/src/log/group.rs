@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::{Epoch, Position, Shard};
-use ports::{AckError, Error, ErrorKind};
+use ports::{AckError, Error, ErrorKind, Lease};
 use rusqlite::{OptionalExtension as _, params};
 use tokio::sync::watch;
 
@@ -31,6 +31,8 @@ struct Members {
     ids: Vec<u64>,
     next_id: u64,
     changed: watch::Sender<()>,
+    /// Of the owner.
+    lease: Option<Lease>,
 }
 
 impl Groups {
@@ -45,6 +47,7 @@ impl Groups {
                 ids: Vec::new(),
                 next_id: 0,
                 changed: watch::Sender::new(()),
+                lease: None,
             });
             let id = members.next_id;
             members.next_id += 1;
@@ -62,6 +65,17 @@ impl Groups {
                 members.changed.send_replace(());
             }
         });
+    }
+
+    /// Ends the lease of the owner before, and gives that of the next one.
+    pub(super) fn new_lease(&self, group: &Arc<str>) -> Lease {
+        let lease = Lease::forever();
+        self.with(|groups| {
+            let former =
+                groups.get_mut(group).and_then(|members| members.lease.replace(lease.clone()));
+            former.iter().for_each(Lease::end);
+        });
+        lease
     }
 
     pub(super) fn is_owner(&self, group: &Arc<str>, member: u64) -> bool {

@@ -27,6 +27,7 @@ pub async fn event_log_suite(fixture: &impl LogFixture) {
     super::el_10_retention_gives_one_gap(fixture).await;
     el_11_ranges_are_read_in_order_also_below_the_ack(fixture).await;
     el_11_a_time_gives_the_first_position_at_or_after_it(fixture).await;
+    super::el_13_a_lease_ends_with_the_assignment(fixture).await;
     super::el_12_a_batch_is_bounded(fixture).await;
     super::consumers_come_and_go_without_a_loss(fixture).await;
     super::a_waiting_consumer_hears_of_an_append(fixture).await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use domain::record::Record;
@@ -10,7 +11,7 @@ use domain::{Epoch, LogPosition, Position, Shard};
 use super::event_log::append;
 use super::sample::record;
 use super::{LogFixture, soon};
-use crate::{AckError, Consumer, ConsumerItem, EventLog};
+use crate::{AckError, Consumer, ConsumerItem, EventLog, Hold, Lease};
 
 /// Most records and bytes of one batch (`ConsumerItem::Records`).
 const BATCH_RECORDS: usize = 500;
@@ -288,4 +289,33 @@ pub async fn a_waiting_consumer_hears_of_an_append(fixture: &impl LogFixture) {
         }
     }
     assert_eq!(positions_of(consumer.as_mut(), shard, 1).await, positions);
+}
+
+/// EL-13: a member's lease does not hold any more when another one is assigned the shard, whether or not the first has been told.
+pub async fn el_13_a_lease_ends_with_the_assignment(fixture: &impl LogFixture) {
+    let test = fixture.fresh().await;
+    let log = test.log();
+    let (shard, _) = filled(&log, 1).await;
+    let mut first = consume(&log, "g").await;
+    let lease = lease_of(first.as_mut(), shard).await;
+    assert_eq!(lease.hold(Duration::ZERO), Hold::Held);
+    let mut second = consume(&log, "g").await;
+    let newer = lease_of(second.as_mut(), shard).await;
+    assert_ne!(
+        lease.hold(Duration::ZERO),
+        Hold::Held,
+        "the first one has not been asked for anything since"
+    );
+    assert_eq!(newer.hold(Duration::ZERO), Hold::Held);
+}
+
+async fn lease_of(consumer: &mut dyn Consumer, wanted: Shard) -> Lease {
+    loop {
+        let item = soon("an assignment", consumer.next()).await;
+        if let ConsumerItem::Assigned { shard, lease, .. } = item.expect("next")
+            && shard == wanted
+        {
+            return lease;
+        }
+    }
 }

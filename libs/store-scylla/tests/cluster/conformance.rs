@@ -1,7 +1,5 @@
 //! The cluster's stores keep the contracts of the ports, on a real Cassandra or ScyllaDB.
 
-mod cluster;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use ports::conformance::{StoreFixture, StoreUnderTest, store_suite};
 use ports::{Clock as _, Stores};
 use testkit::SimClock;
 
-use cluster::Keyspace;
+use crate::keyspace::{self, Keyspace};
 
 struct Fixture {
     node: String,
@@ -66,6 +64,6 @@ impl StoreUnderTest for OneStore {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_stores_of_a_cluster_keep_their_contracts() {
-    let Some(node) = cluster::node() else { return };
+    let Some(node) = keyspace::node() else { return };
     store_suite(&Fixture { node }).await;
 }

@@ -67,3 +67,15 @@ pub(crate) fn new_settings(node: &str) -> Settings {
     settings.allow_few_replicas = true;
     settings
 }
+
+/// Whether to run the long forms (`make test-long`).
+pub(crate) fn long_forms() -> bool {
+    std::env::var("POSTRIDER_LONG").is_ok_and(|value| value == "1")
+}
+
+/// Says something that is to be seen although the test passes: libtest holds back what the macros print.
+pub(crate) fn report(line: &str) {
+    use std::io::Write;
+    // Nobody can be told when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "cluster: {line}");
+}

@@ -14,7 +14,7 @@ impl Worker {
     pub(super) fn take_log(&mut self, item: FromLog) {
         let now = self.deps.clock.now();
         match item {
-            FromLog::Assigned { shard, epoch, acked, head, lanes, views } => {
+            FromLog::Assigned { shard, epoch, acked, head, lease, lanes, views } => {
                 views.iter().for_each(|view| self.apply_view(view));
                 tracing::info!(
                     shard = shard.0,
@@ -23,6 +23,7 @@ impl Worker {
                     "took a shard over"
                 );
                 self.epochs.insert(shard, epoch);
+                self.leases.insert(shard, lease);
                 self.engine.assign(shard, epoch, acked, head, lanes, now);
                 self.owned.send_modify(|owned| {
                     owned.insert(shard);
@@ -38,6 +39,9 @@ impl Worker {
             FromLog::Revoked(shard) => {
                 tracing::info!(shard = shard.0, "gave a shard up");
                 self.epochs.remove(&shard);
+                if let Some(lease) = self.leases.remove(&shard) {
+                    lease.end();
+                }
                 self.commands_seen.forget(shard);
                 self.engine.revoke(shard);
                 self.looks.forget(shard);
@@ -49,9 +53,14 @@ impl Worker {
         }
     }
 
-    pub(super) fn take_attempt(&mut self, ended: Result<(AttemptToken, AttemptReport), JoinError>) {
+    pub(super) fn take_attempt(
+        &mut self,
+        ended: Result<(AttemptToken, Option<AttemptReport>), JoinError>,
+    ) {
         match ended {
-            Ok((token, report)) => {
+            // Its shard was lost before it was sent: the new owner sends it.
+            Ok((token, None)) => self.engine.handle_abandoned(token),
+            Ok((token, Some(report))) => {
                 let (now, jitter) = (self.deps.clock.now(), self.jitter());
                 self.engine.handle_outcome(token, report, jitter, now);
             }

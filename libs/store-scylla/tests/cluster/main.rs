@@ -1,0 +1,7 @@
+//! The stores on a real Cassandra or ScyllaDB, which the test runner starts (`POSTRIDER_TEST_CQL`).
+
+mod conformance;
+mod keyspace;
+mod lists;
+mod opening;
+mod queue;
