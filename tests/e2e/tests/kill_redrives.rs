@@ -66,13 +66,37 @@ async fn round(
     Ok(unanswered)
 }
 
+/// The letters that are listed, and that read alone are what the list says; none while one is on its way.
+async fn at_rest(api: &Api) -> Result<Option<Vec<Value>>> {
+    let letters = api.dead_letters("shop").await?;
+    for letter in &letters {
+        let alone = api.rest.get(&format!("/v1/{}", text(letter, "name"))).await?;
+        if redriving(letter) || alone.status != 200 || redriving(&alone.json["deadLetter"]) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(letters))
+}
+
+/// Tells what became of the deliveries of letters that stay taken.
+async fn taken(api: &Api) -> Result<String> {
+    let mut lines = vec![format!("the endpoint: {}", api.get_endpoint("shop").await?)];
+    for letter in api.dead_letters("shop").await? {
+        let id = event_of(&letter);
+        let alone = api.rest.get(&format!("/v1/{}", text(&letter, "name"))).await?;
+        lines.push(format!("listed: {letter}"));
+        lines.push(format!("alone: {}", alone.text()));
+        lines.push(format!("delivery: {}", api.delivery("shop", &id).await?.unwrap_or_default()));
+    }
+    Ok(lines.join("\n"))
+}
+
 /// Waits until each event was delivered, or its letter is listed and no redrive holds it.
 async fn all_have_ended(api: &Api, events: &BTreeSet<String>) -> Result<Vec<Value>> {
-    let letters = until("no letter is on its way", async || {
-        let letters = api.dead_letters("shop").await?;
-        Ok((!letters.iter().any(redriving)).then_some(letters))
-    })
-    .await?;
+    let letters = match until("no letter is on its way", async || at_rest(api).await).await {
+        Ok(letters) => letters,
+        Err(error) => return Err(error.context(taken(api).await?)),
+    };
     let listed: BTreeSet<String> = letters.iter().map(event_of).collect();
     ensure!(listed.len() == letters.len(), "an event has one letter");
     for id in events.difference(&listed) {
