@@ -5,6 +5,7 @@
 extern crate store_scylla as postrider_store_scylla;
 
 mod drain;
+mod held_log;
 #[path = "../../../../libs/store-scylla/tests/cluster/keyspace.rs"]
 mod keyspace;
 mod receivers;

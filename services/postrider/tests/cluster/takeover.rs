@@ -18,6 +18,7 @@ async fn an_owner_that_slept_through_the_loss_of_its_shards_does_no_harm() {
     let old = world.worker("old");
     let ids = world.publish("e", EVENTS).await;
     world.until("requests under way", async || world.ledger.count() > 120).await;
+    old.cut_off(true);
     old.suspend();
     // Sent and not answered, or answered and not recorded: the successor cannot know of these.
     let at_suspension = world.ledger.requests();
@@ -38,8 +39,14 @@ async fn an_owner_that_slept_through_the_loss_of_its_shards_does_no_harm() {
     };
     world.until("healthy endpoints have all", async || all_of("first") && all_of("second")).await;
     let before_waking = world.ledger.requests().iter().filter(|r| r.worker == "old").count();
+    // It wakes, hears how its requests ended, and does not hear that it lost its shards.
     old.resume();
+    let answered = |request: &crate::receivers::Received| request.ok.is_some();
+    world
+        .until("its requests are answered", async || world.ledger.requests().iter().all(answered))
+        .await;
     world.until("the flaky endpoint has all", async || all_of("flaky")).await;
+    old.cut_off(false);
     old.stop();
 
     let requests = world.ledger.requests();

@@ -18,8 +18,9 @@ use ports::{
 use runtime::{Shutdown, SystemClock, SystemRng};
 use store_scylla::{Scylla, Store};
 use testkit::{MemoryFeed, MemoryLog, PlainKeys};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use crate::held_log::HeldLog;
 use crate::keyspace::Keyspace;
 use crate::receivers::{Ledger, Line};
 
@@ -162,6 +163,8 @@ impl World {
         let (log, feed, keys) = (self.log.clone(), self.feed.clone(), self.keys.clone());
         let line = Line { worker: name, ledger: self.ledger.clone(), work: self.work };
         let (frozen, stop) = (freezer.clone(), shutdown.clone());
+        let (hold, held) = watch::channel(false);
+        let log = HeldLog { log, held };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async move {
@@ -192,7 +195,7 @@ impl World {
         });
         let thread = thread.expect("a thread");
         let store = started.recv_timeout(PATIENCE).expect("the worker starts");
-        Node { freezer, shutdown, store, thread: Some(thread) }
+        Node { freezer, shutdown, hold, store, thread: Some(thread) }
     }
 
     /// Waits until a condition holds.
@@ -210,6 +213,7 @@ impl World {
 pub(crate) struct Node {
     freezer: Arc<Freezer>,
     shutdown: Shutdown,
+    hold: watch::Sender<bool>,
     pub(crate) store: Arc<Store>,
     thread: Option<JoinHandle<()>>,
 }
@@ -223,6 +227,11 @@ impl Node {
     /// Lets it go on.
     pub(crate) fn resume(&self) {
         self.freezer.set(false);
+    }
+
+    /// Whether the group cannot reach it: it hears of no record and of no loss.
+    pub(crate) fn cut_off(&self, is_cut_off: bool) {
+        self.hold.send_replace(is_cut_off);
     }
 
     /// Ends it as SIGTERM does, and waits.

@@ -1,0 +1,77 @@
+//! A log whose consumers can be kept from hearing anything: a member that the group cannot reach.
+
+use async_trait::async_trait;
+use domain::record::Record;
+use domain::{Epoch, LogPosition, Position, Shard, Timestamp};
+use ports::{
+    AckError, Appended, Bounds, Consumer, ConsumerItem, EventLog, LogRecord, RangePage, Result,
+};
+use testkit::MemoryLog;
+use tokio::sync::watch;
+
+pub(crate) struct HeldLog {
+    pub(crate) log: MemoryLog,
+    /// While it is true, `next` gives nothing.
+    pub(crate) held: watch::Receiver<bool>,
+}
+
+struct HeldConsumer {
+    consumer: Box<dyn Consumer>,
+    held: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl EventLog for HeldLog {
+    fn shards(&self) -> u16 {
+        self.log.shards()
+    }
+
+    async fn append(&self, records: Vec<Record>) -> Vec<Result<Appended>> {
+        self.log.append(records).await
+    }
+
+    async fn consume(&self, group: &str) -> Result<Box<dyn Consumer>> {
+        let consumer = self.log.consume(group).await?;
+        Ok(Box::new(HeldConsumer { consumer, held: self.held.clone() }))
+    }
+
+    async fn read(&self, at: LogPosition) -> Result<Option<LogRecord>> {
+        self.log.read(at).await
+    }
+
+    async fn read_range(
+        &self,
+        shard: Shard,
+        from: Position,
+        to: Position,
+        limit: usize,
+    ) -> Result<RangePage> {
+        self.log.read_range(shard, from, to, limit).await
+    }
+
+    async fn position_at(&self, shard: Shard, time: Timestamp) -> Result<Position> {
+        self.log.position_at(shard, time).await
+    }
+
+    async fn bounds(&self, shard: Shard) -> Result<Bounds> {
+        self.log.bounds(shard).await
+    }
+}
+
+#[async_trait]
+impl Consumer for HeldConsumer {
+    async fn next(&mut self) -> Result<ConsumerItem> {
+        // The sender lives as long as the test.
+        let _ = self.held.wait_for(|held| !held).await;
+        self.consumer.next().await
+    }
+
+    async fn ack(
+        &mut self,
+        shard: Shard,
+        epoch: Epoch,
+        upto: Position,
+    ) -> std::result::Result<(), AckError> {
+        self.consumer.ack(shard, epoch, upto).await
+    }
+}
