@@ -12,11 +12,11 @@ pub struct Settings {
     pub keyspace: String,
     /// Name and password, where the cluster wants them.
     pub login: Option<(String, String)>,
-    /// The data centre whose nodes are used first; none: all alike.
+    /// The data centre whose nodes are asked, and no others; none: all alike, which `local_quorum` over several data centres does not allow for.
     pub datacenter: Option<String>,
     /// How many replicas answer before a read or write counts; default [`Consistency::LocalQuorum`].
     pub consistency: Consistency,
-    /// How long one request may take, 100 ms to 60 s; default 5 s. What is not answered by then may have happened.
+    /// How long one request may take, 100 ms to 10 s; default 5 s. What is not answered by then may have happened.
     pub timeout: Duration,
     /// Whether a keyspace with fewer than three replicas is accepted: for tests and trials. Default no.
     pub allow_few_replicas: bool,

@@ -64,12 +64,12 @@ impl Store {
         self.cql.traffic()
     }
 
-    /// Asks the cluster for something that costs nothing: whether it answers at all.
+    /// Reads one small row at the consistency of every read: whether enough replicas answer.
     ///
     /// # Errors
-    /// When it does not, within the timeout of a request.
+    /// When they do not, within the timeout of a request.
     pub async fn ping(&self) -> ports::Result<()> {
-        self.config.ping(&self.cql).await
+        self.installation.ping(&self.cql).await
     }
 
     pub(crate) fn keyspace(&self) -> &str {

@@ -2,6 +2,7 @@
 //!
 //! - [`Server`]: a `postrider` process on a port of its own and a directory of its own, killed or terminated at will
 //! - [`Rest`], [`Grpc`], [`Cli`]: the three ways to talk to it
+//! - [`Cassandra`]: a node of a scenario's own, killed, frozen and started again
 //! - [`Receiver`]: an HTTP server that answers by a script and keeps every request
 //! - [`hmac`]: the checks of a ten-line receiver, written without `libs/signing`
 //! - [`until`]: waits for a condition that only the API shows
@@ -15,6 +16,7 @@
 )]
 
 mod binary;
+mod cassandra;
 mod cli;
 pub mod clients;
 mod grpc;
@@ -26,6 +28,7 @@ mod rest;
 mod server;
 mod wait;
 
+pub use cassandra::Cassandra;
 pub use cli::{Cli, Output};
 pub use grpc::Grpc;
 pub use receiver::{Receiver, Reply, Request};

@@ -87,7 +87,9 @@ impl Options {
             self.keyspace = Keyspace::of_scenario().await?.map(Arc::new);
         }
         if let Some(keyspace) = &self.keyspace {
-            keyspace.migrate(command(binary::postrider()?), data_dir.path()).await?;
+            let mut migrate = command(binary::postrider()?);
+            migrate.envs(self.envs.iter().map(|(name, value)| (name, value)));
+            keyspace.migrate(migrate, data_dir.path()).await?;
         }
         self.start_on(data_dir).await
     }
@@ -351,6 +353,15 @@ impl Stopped {
     pub async fn start_with(self, mut options: Options) -> Result<Server> {
         options.keyspace.clone_from(&self.options.keyspace);
         options.start_on(self.data_dir).await
+    }
+
+    /// Tries to start it again on its data, in another way.
+    ///
+    /// # Errors
+    /// As [`Options::start`].
+    pub async fn try_with(&self, mut options: Options) -> Result<Server> {
+        options.keyspace.clone_from(&self.options.keyspace);
+        options.start_on(Arc::clone(&self.data_dir)).await
     }
 
     /// Tries to start it again on its data, which has to fail, and returns what it said.

@@ -22,8 +22,8 @@ const ROUNDS_LONG: usize = 24;
 /// Clients that publish at the same time, each waiting for its answer.
 const PUBLISHERS: usize = 4;
 /// The endpoints, by their paths at the receiver. The last one fails every second request.
-const HEALTHY: [&str; 3] = ["/a", "/b", "/c"];
-const FLAKY: &str = "/flaky";
+pub(crate) const HEALTHY: [&str; 3] = ["/a", "/b", "/c"];
+pub(crate) const FLAKY: &str = "/flaky";
 /// Attempts that one endpoint may have in flight.
 const CONCURRENCY: usize = 16;
 /// Attempts that all endpoints together may have in flight when the process is killed.
@@ -35,10 +35,10 @@ const UNRECORDED_MAX: usize = 1_024 + 512;
 const PER_KILL_MAX: usize = IN_FLIGHT_MAX + UNRECORDED_MAX;
 
 /// Chance with a seed that can be given again: splitmix64.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -48,7 +48,7 @@ impl Chance {
 }
 
 /// What was acknowledged, in any round.
-struct Acks {
+pub(crate) struct Acks {
     ids: Mutex<BTreeSet<String>>,
     count: watch::Sender<usize>,
 }
@@ -67,7 +67,7 @@ impl Acks {
         let _ = self.count.subscribe().wait_for(|count| *count >= n).await;
     }
 
-    fn all(&self) -> BTreeSet<String> {
+    pub(crate) fn all(&self) -> BTreeSet<String> {
         self.ids.lock().map(|ids| ids.clone()).unwrap_or_default()
     }
 }
@@ -96,6 +96,8 @@ async fn publish(rest: Rest, acks: Arc<Acks>, prefix: String, size: usize) {
 /// When a process was killed, and how many requests the receiver had not answered then.
 struct Kill {
     at: Instant,
+    /// When the next one was started: what arrives before that, the killed one had sent.
+    next: Instant,
     unanswered: usize,
 }
 
@@ -122,12 +124,13 @@ async fn round(
         receiver.reaches(receiver.count() + far).await?;
     }
     server.signal("KILL").await?;
-    let kill = Kill { at: Instant::now(), unanswered: receiver.in_flight() };
+    let at = Instant::now();
+    let kill = Kill { at, next: at, unanswered: receiver.in_flight() };
     while publishers.join_next().await.is_some() {}
     Ok(kill)
 }
 
-async fn make_endpoints(api: &Api, receiver: &Receiver) -> Result<()> {
+pub(crate) async fn make_endpoints(api: &Api, receiver: &Receiver) -> Result<()> {
     let policy = || json!({ "retrySchedule": vec!["0.2s"; 20], "maxConcurrency": CONCURRENCY });
     for path in HEALTHY.into_iter().chain([FLAKY]) {
         api.endpoint(path.trim_start_matches('/'), &receiver.url(path), policy()).await?;
@@ -141,13 +144,13 @@ async fn make_endpoints(api: &Api, receiver: &Receiver) -> Result<()> {
 }
 
 /// What arrived more than once, with the times of its arrivals, oldest first.
-struct Twice {
-    path: String,
-    event: String,
-    times: Vec<Instant>,
+pub(crate) struct Twice {
+    pub(crate) path: String,
+    pub(crate) event: String,
+    pub(crate) times: Vec<Instant>,
 }
 
-fn twice(receiver: &Receiver) -> Vec<Twice> {
+pub(crate) fn twice(receiver: &Receiver) -> Vec<Twice> {
     let mut arrivals: BTreeMap<(String, String, u32), Vec<Instant>> = BTreeMap::new();
     for request in receiver.requests() {
         // A retry of the flaky endpoint is another attempt, not a duplicate.
@@ -170,20 +173,25 @@ fn duplicates_by_kill(twice: &[Twice], kills: &[Kill]) -> Result<(Vec<usize>, Op
     let mut oldest = None;
     for Twice { path, event, times } in twice {
         for pair in times.windows(2) {
-            let between = |kill: &Kill| pair[0] <= kill.at && kill.at <= pair[1];
+            let between = |kill: &Kill| pair[0] <= kill.next && kill.at <= pair[1];
             let kill = kills.iter().position(between);
             let kill = kill.with_context(|| {
-                format!("{event} came to {path} twice, and nobody was killed in between")
+                let before = kills.iter().rev().find(|kill| kill.next <= pair[0]);
+                format!(
+                    "{event} came to {path} twice, {:?} apart, and nobody was killed in between; the first time {:?} after a start",
+                    pair[1] - pair[0],
+                    before.map(|kill| pair[0] - kill.next),
+                )
             })?;
             counts[kill] += 1;
-            oldest = oldest.max(Some(kills[kill].at - pair[0]));
+            oldest = oldest.max(Some(kills[kill].at.saturating_duration_since(pair[0])));
         }
     }
     Ok((counts, oldest))
 }
 
 /// A recorded attempt is not made again (DL-4).
-async fn assert_recorded_once(api: &Api, endpoint: &str, event: &str) -> Result<()> {
+pub(crate) async fn assert_recorded_once(api: &Api, endpoint: &str, event: &str) -> Result<()> {
     let attempts = api.attempts(endpoint, event).await?;
     let numbers: BTreeSet<_> = attempts.iter().map(|a| a["number"].as_i64()).collect();
     ensure!(numbers.len() == attempts.len(), "a number twice: {attempts:?}");
@@ -196,7 +204,7 @@ async fn assert_recorded_once(api: &Api, endpoint: &str, event: &str) -> Result<
 }
 
 /// Waits until every acknowledged event was taken by every endpoint.
-async fn wait_for_all(receiver: &Receiver, acked: &BTreeSet<String>) -> Result<()> {
+pub(crate) async fn wait_for_all(receiver: &Receiver, acked: &BTreeSet<String>) -> Result<()> {
     for path in HEALTHY.into_iter().chain([FLAKY]) {
         until(format!("{} acknowledged events at {path}", acked.len()), async || {
             let requests = receiver.requests_to(path);
@@ -220,7 +228,7 @@ fn missing(receiver: &Receiver, path: &str, acked: &BTreeSet<String>) -> String 
     )
 }
 
-fn seed() -> Result<u64> {
+pub(crate) fn seed() -> Result<u64> {
     match std::env::var("POSTRIDER_SEED") {
         Ok(seed) => Ok(seed.parse().context("POSTRIDER_SEED is a number")?),
         Err(_) => Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?),
@@ -238,9 +246,11 @@ async fn killed_at_random_moments_nothing_acknowledged_is_lost() -> Result<()> {
     let acks = Arc::new(Acks { ids: Mutex::default(), count: watch::Sender::new(0) });
     let mut kills = Vec::new();
     for number in 0..rounds {
-        kills.push(round(number, &server, &receiver, &acks, &mut chance).await?);
+        let kill = round(number, &server, &receiver, &acks, &mut chance).await?;
         // It is dead already; this collects it, and starts another one on what it left.
-        server = server.kill().await?.start().await.with_context(|| format!("seed {seed}"))?;
+        let dead = server.kill().await?;
+        kills.push(Kill { next: Instant::now(), ..kill });
+        server = dead.start().await.with_context(|| format!("seed {seed}"))?;
     }
     let acked = acks.all();
     wait_for_all(&receiver, &acked).await.with_context(|| format!("seed {seed}"))?;

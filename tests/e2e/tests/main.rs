@@ -25,6 +25,7 @@ mod redrive_waiting;
 mod restart;
 mod rotation;
 mod signing;
+mod store_faults;
 mod support;
 mod tolerance;
 mod waiting;

@@ -28,7 +28,6 @@ const DELETE: &str = "DELETE FROM config WHERE tenant = ? AND kind = ? AND name 
 const LIST_TENANT: &str =
     "INSERT INTO tenants (initial, tenant, display_name, create_time) VALUES (?, ?, ?, ?)";
 const TENANTS_AFTER: &str = "SELECT tenant, display_name, create_time FROM tenants WHERE initial = ? AND tenant > ? LIMIT ?";
-const PING: &str = "SELECT key FROM system.local";
 
 /// Kinds of rows.
 pub(super) const ENDPOINT: &str = "endpoint";
@@ -52,7 +51,6 @@ pub(super) struct Statements {
     pub(super) delete: Statement,
     pub(super) list_tenant: Statement,
     tenants_after: Statement,
-    ping: Statement,
     pub(super) turns: Turns,
 }
 
@@ -70,13 +68,8 @@ impl Statements {
             delete: cql.prepare(TABLE, DELETE).await?,
             list_tenant: cql.prepare(TENANTS, LIST_TENANT).await?,
             tenants_after: cql.prepare(TENANTS, TENANTS_AFTER).await?,
-            ping: cql.prepare("system", PING).await?,
             turns: Turns::new(),
         })
-    }
-
-    pub(super) async fn ping(&self, cql: &Cql) -> ports::Result<()> {
-        cql.read::<(String,)>(&self.ping, ()).await.map(|_| ())
     }
 }
 

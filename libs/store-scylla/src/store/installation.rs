@@ -22,6 +22,12 @@ impl Statements {
     }
 }
 
+impl Statements {
+    pub(super) async fn ping(&self, cql: &Cql) -> ports::Result<()> {
+        cql.read::<(String,)>(&self.owner, ()).await.map(|_| ())
+    }
+}
+
 impl Store {
     /// The log that the keyspace belongs to: the first one that asked.
     pub(crate) async fn owner(&self, event_log: &str) -> ports::Result<String> {

@@ -53,9 +53,9 @@ impl FromStr for Role {
     }
 }
 
-/// Shortest and longest time of one request to the store.
+/// Shortest and longest time of one request to the store. A worker gives a whole call 10 s.
 const SCYLLA_TIMEOUT_MIN: Duration = Duration::from_millis(100);
-const SCYLLA_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+const SCYLLA_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
 /// Where everything but events is kept.
 #[derive(Clone)]
@@ -226,7 +226,7 @@ fn scylla(raw: &RawScylla, parse: &Parse<'_>) -> Result<store_scylla::Settings, 
     })?;
     settings.timeout = parse.span("scylla.timeout", &raw.timeout)?;
     if settings.timeout < SCYLLA_TIMEOUT_MIN || settings.timeout > SCYLLA_TIMEOUT_MAX {
-        let problem = format!("is {:?}: allowed are 100ms to 60s", raw.timeout);
+        let problem = format!("is {:?}: allowed are 100ms to 10s", raw.timeout);
         return Err(layers.bad_value("scylla.timeout", problem));
     }
     let factor = parse.within("scylla.replication_factor", raw.replication_factor, 1, 9)?;

@@ -99,7 +99,7 @@ pub(crate) struct RawScylla {
     pub(crate) user: Option<String>,
     /// The user's password.
     pub(crate) password: Option<String>,
-    /// The data centre that is asked first.
+    /// The data centre that is asked.
     pub(crate) datacenter: Option<String>,
     /// `local_quorum` or `quorum`.
     pub(crate) consistency: String,

@@ -88,7 +88,7 @@ fn a_store_of_a_cluster_is_checked_before_anything_is_opened() {
         ("POSTRIDER_SCYLLA__KEYSPACE", "post-rider", ["scylla.keyspace", "letters, digits and _"]),
         ("POSTRIDER_SCYLLA__NODES", "", ["scylla.nodes", "host:port"]),
         ("POSTRIDER_SCYLLA__CONSISTENCY", "one", ["scylla.consistency", "local_quorum or quorum"]),
-        ("POSTRIDER_SCYLLA__TIMEOUT", "1h", ["scylla.timeout", "100ms to 60s"]),
+        ("POSTRIDER_SCYLLA__TIMEOUT", "1h", ["scylla.timeout", "100ms to 10s"]),
         ("POSTRIDER_SCYLLA__USER", "ada", ["scylla.password", "is missing"]),
         ("POSTRIDER_SCYLLA__PASSWORD", "hush", ["scylla.user", "is missing"]),
         ("POSTRIDER_SCYLLA__REPLICATION_FACTOR", "0", ["replication_factor", "1 to 9"]),
