@@ -156,6 +156,12 @@ impl History {
         self.ends.values().max_by_key(|end| (end.version, end.letter.time, end.letter.run))
     }
 
+    /// The ends that a newer one has replaced.
+    pub(super) fn replaced(&self) -> impl Iterator<Item = &End> {
+        let current = self.current().map(|end| end.letter.run);
+        self.ends.values().filter(move |end| Some(end.letter.run) != current)
+    }
+
     /// The version of the next end.
     pub(super) fn next_version(&self) -> i32 {
         self.current().map_or(1, |end| end.version.saturating_add(1))

@@ -135,6 +135,8 @@ impl DeadLetterStore for Store {
         let Some(end) = history.current() else {
             return Ok(());
         };
+        // A put that was killed half-way may have left an older end in the list.
+        self.hide_all(history.replaced()).await?;
         match history.resolution(end) {
             Some(Resolution::Redriving(redriving)) if redriving == run => {
                 self.runs.put_delivered(&self.cql, endpoint, id, run, self.now()).await?;
@@ -155,24 +157,28 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps one end: the row in the list, then the end itself, then the older end leaves the list. Each step may be repeated.
+    /// Keeps one end: the end itself with the place of its row, then that row, then older ends leave the list. A repeat finds the place and goes on there.
     async fn put_one(&self, letter: &DeadLetter) -> ports::Result<()> {
         let history = self.runs.read(&self.cql, letter.endpoint, letter.id).await?;
-        if history.end_of(letter.run).is_some() {
-            return Ok(());
+        if let Some(known) = history.end_of(letter.run) {
+            self.put_in_list(known).await?;
+            return self.hide_all(history.replaced()).await;
         }
-        let ((_, bucket), is_registered) =
-            self.dead_letters.buckets.place(letter.endpoint, letter.time);
+        let buckets = &self.dead_letters.buckets;
+        let ((_, bucket), is_registered) = buckets.place(letter.endpoint, letter.time);
         if !is_registered {
-            self.dead_letters.buckets.register(&self.cql, [(letter.endpoint, bucket)]).await?;
+            buckets.register(&self.cql, [(letter.endpoint, bucket)]).await?;
         }
         let end = End { letter: letter.clone(), version: history.next_version(), bucket };
-        self.put_in_list(&end).await?;
         self.runs.put(&self.cql, &end).await?;
-        match history.current() {
-            Some(older) => self.hide(older).await,
-            None => Ok(()),
-        }
+        self.put_in_list(&end).await?;
+        self.hide_all(history.replaced().chain(history.current())).await
+    }
+
+    async fn hide_all(&self, ends: impl Iterator<Item = &End>) -> ports::Result<()> {
+        let keys: Vec<ListKey> = ends.map(list_key).collect();
+        let rows = keys.into_iter().map(|values| NewRow { values, bytes: 57 }).collect();
+        self.cql.write_each(&self.dead_letters.gone, rows).await
     }
 
     async fn put_in_list(&self, end: &End) -> ports::Result<()> {
