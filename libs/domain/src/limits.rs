@@ -88,8 +88,9 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 pub const SWEEP_STEP: Duration = Duration::from_secs(1);
 /// Rows that one step of a sweep looks at: a bound of bodies in memory and of what the store is asked at once.
 pub const SWEEP_ROWS_MAX: usize = 1_024;
-/// How long a lane is kept for its last success and failure alone, which an endpoint's health shows.
-pub const LANE_KEPT_IDLE: Duration = Duration::from_secs(24 * 3_600);
+/// How long a lane with nothing to remember is kept: longer than the store of a cluster keeps backlog rows (17 days), since a lane that begins anew reads from
+/// the start, and would read every row that was handed off before.
+pub const LANE_KEPT_IDLE: Duration = Duration::from_secs(18 * 24 * 3_600);
 
 /// Most deliveries in a lane's memory queue (`performance.md` §3.3).
 pub const LANE_QUEUE_MAX: usize = 256;

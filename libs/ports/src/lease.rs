@@ -46,6 +46,12 @@ impl Lease {
         let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, renew);
     }
 
+    /// Whether both are one lease.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Ends it for good.
     pub fn end(&self) {
         self.0.store(ENDED, Ordering::Release);

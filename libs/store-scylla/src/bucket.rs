@@ -8,8 +8,10 @@ use domain::Timestamp;
 
 /// Rows that one writer puts into a bucket before it goes on in narrower ones (`architecture.md` §3).
 pub(crate) const BUCKET_ROWS: u32 = 50_000;
-/// Buckets that a writer remembers; beyond it forgets all, which costs a row of the registry each.
+/// Buckets that a writer remembers. Beyond it forgets those with few rows, which costs a row of the registry each; where nearly all have many, all of them.
 const REMEMBERED_MAX: usize = 65_536;
+/// Rows above which a bucket's count is worth keeping.
+const MANY_ROWS: u32 = 500;
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -117,7 +119,10 @@ impl<K: Copy + Eq + Hash> Placer<K> {
     pub(crate) fn place(&self, key: K, time: Timestamp) -> Place {
         let mut entries = self.lock();
         if entries.len() > REMEMBERED_MAX {
-            entries.clear();
+            entries.retain(|_, entry| entry.rows >= MANY_ROWS);
+            if entries.len() > REMEMBERED_MAX / 2 {
+                entries.clear();
+            }
         }
         for width in [Width::Hour, Width::Minute] {
             let bucket = Bucket::of(time, width);
@@ -194,5 +199,13 @@ mod tests {
             placer.place(key, TIME);
         }
         assert!(placer.lock().len() <= REMEMBERED_MAX + 2);
+        // A busy bucket's count outlives a crowd of idle ones.
+        for _ in 0..BUCKET_ROWS {
+            placer.place(7, TIME);
+        }
+        for key in 0..2 * REMEMBERED_MAX {
+            placer.place(1_000_000 + key, TIME);
+        }
+        assert_eq!(placer.place(7, TIME).bucket.width, Width::Minute);
     }
 }

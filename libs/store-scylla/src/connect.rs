@@ -186,24 +186,45 @@ fn check_replicas(settings: &Settings, replicas: &BTreeMap<String, u32>) -> Resu
     }
 }
 
-/// A data centre without nodes would leave every statement without a place to go.
+/// A data centre without nodes would leave every statement without a place to go. Without one, each statement could ask the quorum of another data centre, which
+/// has not seen what was acknowledged in this one.
 fn check_datacenter(session: &Session, settings: &Settings) -> Result<(), OpenError> {
-    let Some(wanted) = &settings.datacenter else {
-        return Ok(());
-    };
     let state = session.get_cluster_state();
-    let known: BTreeSet<&str> =
-        state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
-    if known.contains(wanted.as_str()) {
-        return Ok(());
+    let nodes = state.get_nodes_info().iter();
+    let known: BTreeSet<&str> = nodes.filter_map(|node| node.datacenter.as_deref()).collect();
+    refuse_datacenter(settings, &known)
+}
+
+fn refuse_datacenter(settings: &Settings, known: &BTreeSet<&str>) -> Result<(), OpenError> {
+    let names = known.iter().copied().collect::<Vec<_>>().join(", ");
+    match &settings.datacenter {
+        Some(wanted) if !known.contains(wanted.as_str()) => {
+            Err(OpenError::Datacenter { wanted: wanted.clone(), known: names })
+        }
+        None if known.len() > 1 && settings.consistency == Consistency::LocalQuorum => {
+            Err(OpenError::NoDatacenter { known: names })
+        }
+        Some(_) | None => Ok(()),
     }
-    let known = known.into_iter().collect::<Vec<_>>().join(", ");
-    Err(OpenError::Datacenter { wanted: wanted.clone(), known })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_local_quorum_needs_to_know_where_it_is_local() {
+        let mut settings = Settings::new(vec!["127.0.0.1:9042".to_owned()], "postrider");
+        let two = BTreeSet::from(["dc1", "dc2"]);
+        let error = refuse_datacenter(&settings, &two).expect_err("which one").to_string();
+        assert!(error.contains("dc1, dc2") && error.contains("scylla.datacenter"), "{error}");
+        assert!(refuse_datacenter(&settings, &BTreeSet::from(["dc1"])).is_ok());
+        settings.datacenter = Some("dc2".to_owned());
+        assert!(refuse_datacenter(&settings, &two).is_ok());
+        settings.datacenter = None;
+        settings.consistency = Consistency::Quorum;
+        assert!(refuse_datacenter(&settings, &two).is_ok());
+    }
 
     #[test]
     fn fewer_than_three_replicas_are_refused_unless_allowed() {

@@ -115,6 +115,14 @@ pub enum OpenError {
         /// Where there are nodes.
         known: String,
     },
+    /// Several data centres, and no word which one is near.
+    #[error(
+        "the nodes are in {known}, and local_quorum has to know which one is local: set scylla.datacenter to the same one in every process, or scylla.consistency to quorum"
+    )]
+    NoDatacenter {
+        /// Where there are nodes.
+        known: String,
+    },
     /// A statement failed.
     #[error("the store failed to {what}: {reason}")]
     Statement {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use delivery::Write;
 use domain::{BacklogKey, LaneKey, Shard, Timestamp};
+use ports::Lease;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -24,10 +25,27 @@ const BATCH_MAX: usize = 512;
 /// does not keep the writes of the others out.
 const WAITING_MAX: usize = 32 * 1_024;
 
+/// A write, and the lease of the assignment that it belongs to.
+pub(crate) struct Recording {
+    pub(crate) write: Box<Write>,
+    /// None: it belongs to no shard, or is the late success of one that is lost.
+    pub(crate) lease: Option<Lease>,
+}
+
+impl Recording {
+    fn is_under(&self, lease: &Option<Lease>) -> bool {
+        match (&self.lease, lease) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
+
 /// Takes writes until the channel closes and all are durable. The order of the writes of a shard is kept.
 pub(crate) async fn record(
     deps: Deps,
-    mut writes: mpsc::Receiver<Box<Write>>,
+    mut writes: mpsc::Receiver<Recording>,
     done: mpsc::Sender<Input>,
 ) {
     let mut lines = Lines::default();
@@ -66,13 +84,13 @@ fn clear(clearing: &mut JoinSet<()>, deps: &Deps, deleted: Vec<LaneKey>) {
     let upto = BacklogKey::end_of(Timestamp::MAX);
     let lanes = deleted.into_iter().map(|lane| Forgotten { lane, upto }).collect();
     let deps = deps.clone();
-    clearing.spawn(async move { store_all(&deps, lanes).await });
+    clearing.spawn(async move { store_all(&deps, None, lanes).await });
 }
 
 /// Writes by shard; those without one are in a line of their own.
 #[derive(Default)]
 struct Lines {
-    queues: BTreeMap<Line, VecDeque<Box<Write>>>,
+    queues: BTreeMap<Line, VecDeque<Recording>>,
     /// Writes in `queues`.
     waiting: usize,
     busy: BTreeSet<Line>,
@@ -82,9 +100,9 @@ struct Lines {
 type Line = Option<Shard>;
 
 impl Lines {
-    fn add(&mut self, write: Box<Write>) {
+    fn add(&mut self, recording: Recording) {
         self.waiting += 1;
-        self.queues.entry(write.shard).or_default().push_back(write);
+        self.queues.entry(recording.write.shard).or_default().push_back(recording);
     }
 
     /// Starts a batch of every line that has writes and none under way.
@@ -92,9 +110,12 @@ impl Lines {
         let Self { queues, waiting, busy, running } = self;
         queues.retain(|line, queue| {
             if busy.insert(*line) {
-                let writes = queue.drain(..queue.len().min(BATCH_MAX));
+                // A batch is of one assignment: it is written while that holds.
+                let lease = queue.front().and_then(|first| first.lease.clone());
+                let same = queue.iter().take(BATCH_MAX).take_while(|next| next.is_under(&lease));
+                let writes = queue.drain(..same.count());
                 *waiting = waiting.saturating_sub(writes.len());
-                let batch = Batch::collect(writes);
+                let batch = Batch::collect(writes.map(|recording| recording.write), lease);
                 let (line, deps) = (*line, deps.clone());
                 running.spawn(async move { (line, batch.store(&deps).await) });
             }

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::{
-    AttemptReport, AttemptToken, Effect, Engine, Jitter, LoadToken, LoadedDelivery, Write,
-    WriteToken,
+    AttemptReport, AttemptToken, Effect, Engine, Jitter, LoadToken, LoadedDelivery, WriteToken,
 };
 use domain::{
     Command, EndpointUid, Epoch, Event, EventRef, LaneKey, Position, Revision, Shard, TenantId,
@@ -25,6 +24,7 @@ use crate::attempt::Attempts;
 use crate::config::{Config, Deps};
 use crate::looks::{Look, LookOwner, LookQueue, Looks};
 use crate::reader::{Acks, FromLog, Reader};
+use crate::recorder::Recording;
 use crate::target::Target;
 use crate::tenants::{TenantView, Tenants, keep_fresh};
 use crate::{inbox, recorder};
@@ -83,7 +83,7 @@ pub struct Worker {
     attempts_running: JoinSet<(AttemptToken, Option<AttemptReport>)>,
     epochs: BTreeMap<Shard, Epoch>,
     leases: BTreeMap<Shard, Lease>,
-    writes_waiting: VecDeque<Box<Write>>,
+    writes_waiting: VecDeque<Recording>,
     acks_waiting: Acks,
     acks_due: Option<Timestamp>,
     commands_seen: Seen,
@@ -95,7 +95,7 @@ pub struct Worker {
 struct Channels {
     log: mpsc::Receiver<FromLog>,
     inputs: mpsc::Receiver<Input>,
-    writes: mpsc::Sender<Box<Write>>,
+    writes: mpsc::Sender<Recording>,
     acks: mpsc::Sender<Acks>,
 }
 
@@ -289,7 +289,10 @@ impl Worker {
                 self.attempts_running
                     .spawn(async move { (token, attempts.make(start, target, lease).await) });
             }
-            Err(Effect::Write(write)) => self.writes_waiting.push_back(write),
+            Err(Effect::Write(write)) => {
+                let lease = write.shard.and_then(|shard| self.leases.get(&shard).cloned());
+                self.writes_waiting.push_back(Recording { write, lease });
+            }
             Err(Effect::Ack { shard, epoch, upto }) => {
                 self.acks_waiting.insert(shard, (epoch, upto));
                 if self.acks_due.is_none() {

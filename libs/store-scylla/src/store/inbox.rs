@@ -7,12 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::{Command, CommandId, Shard, Timestamp};
 use ports::InboxStore;
+use scylla::response::PagingState;
 use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
 use super::{Store, time, time_of, undecodable};
 use crate::bucket::hour;
-use crate::cql::{Cql, NewRow, Statement, all, gather};
+use crate::cql::{Cql, NewRow, Statement, all};
 use crate::error::OpenError;
 
 const TABLE: &str = "inbox";
@@ -95,16 +96,13 @@ impl InboxStore for Store {
         let mark = self.inbox.mark(shard).filter(|mark| now.since(mark.swept) < SWEEP);
         let (from, swept) =
             mark.map_or((day_ago, now), |mark| (mark.from.max(day_ago), mark.swept));
-        let mut commands = self.commands_since(shard, from, now).await?;
-        commands.retain(|command| command.time > day_ago);
-        commands.sort_by_key(|command| (command.time, command.id));
+        let mut commands = self.commands_since(shard, from, now, limit).await?;
+        // Read in the order of their ids, so of a part that was read the oldest is the oldest of all.
         let oldest = commands.iter().map(|command| time_in(command.id)).min();
         let settled = now - MARGIN;
-        self.inbox.set_mark(
-            shard,
-            Mark { from: oldest.map_or(settled, |oldest| oldest.min(settled)), swept },
-        );
-        commands.truncate(limit);
+        let from = oldest.map_or(settled, |oldest| oldest.min(settled));
+        self.inbox.set_mark(shard, Mark { from, swept });
+        commands.sort_by_key(|command| (command.time, command.id));
         Ok(commands)
     }
 
@@ -123,38 +121,50 @@ impl InboxStore for Store {
 type Row = (Uuid, Option<CqlTimestamp>, Option<bool>, Option<Vec<u8>>);
 
 impl Store {
-    /// The commands of a shard with ids of `from` and later that are not done.
+    /// The first commands of a shard with ids of `from` and later that are not done, at most `limit`, in the order of their ids.
     async fn commands_since(
         &self,
         shard: Shard,
         from: Timestamp,
         now: Timestamp,
+        limit: usize,
     ) -> ports::Result<Vec<Command>> {
-        let first =
-            Uuid::from_u128(u128::try_from(from.as_millis()).unwrap_or(0) << 80 | 0x7000 << 64);
-        let mut hours = Vec::new();
+        let ms = u128::try_from(from.as_millis()).unwrap_or(0);
+        let first = Uuid::from_u128(ms << 80 | 7 << 76);
+        let day_ago = now - KEEP;
+        let mut commands = Vec::new();
         let mut next = hour(from);
         // A sender's clock may be ahead.
         while next <= hour(now + MARGIN) {
-            hours.push(next);
-            next = hour(next + Duration::from_secs(3_600));
-        }
-        let read = |hour: Timestamp| {
-            let key = (i32::from(shard.0), time(hour), first);
-            self.cql.read::<Row>(&self.inbox.pending, key)
-        };
-        let rows = gather(hours.into_iter().map(read)).await?;
-        let mut commands = Vec::new();
-        for (id, time, done, body) in rows.into_iter().flatten() {
-            // Marked as done without having been sent: a repeat after the row had expired.
-            let (Some(time), Some(body)) = (time, body) else { continue };
-            if done != Some(true) {
-                let command = codec::decode_command(CommandId(id), shard, time_of(time), &body);
-                commands.push(command.map_err(undecodable(TABLE))?);
+            let key = (i32::from(shard.0), time(next), first);
+            let mut at = PagingState::start();
+            loop {
+                let (rows, more) = self.cql.read_page::<Row>(&self.inbox.pending, key, at).await?;
+                for row in rows {
+                    commands.extend(open_command(shard, row)?.filter(|c| c.time > day_ago));
+                    if commands.len() >= limit {
+                        return Ok(commands);
+                    }
+                }
+                match more {
+                    Some(state) => at = state,
+                    None => break,
+                }
             }
+            next = hour(next + Duration::from_secs(3_600));
         }
         Ok(commands)
     }
+}
+
+/// The command of a row, unless it is done.
+fn open_command(shard: Shard, (id, time, done, body): Row) -> ports::Result<Option<Command>> {
+    // Marked as done without having been sent: a repeat after the row had expired.
+    let (Some(time), Some(body), None | Some(false)) = (time, body, done) else {
+        return Ok(None);
+    };
+    let command = codec::decode_command(CommandId(id), shard, time_of(time), &body);
+    command.map(Some).map_err(undecodable(TABLE))
 }
 
 /// When a command was asked for, by its id: a UUIDv7, whose first 48 bits are milliseconds (RFC 9562 §5.7).

@@ -17,7 +17,7 @@ pub(super) trait Keyed {
 
 /// The newest rows at or after `oldest` and strictly before a key whose time is `before`, at most `limit`, newest first.
 ///
-/// `read(bucket, floor)` gives the newest rows of one bucket that are wanted, at most `limit`, newest first; with a floor none at or below that key are needed.
+/// `read(bucket)` gives the newest rows of one bucket that are wanted, at most `limit`, newest first.
 /// Buckets of one width follow each other in time, those of different widths may overlap: the rows of an hour that outgrew its bucket lie in its minutes too.
 /// So buckets are read by their ends, latest first, and what was found settles once no bucket left can hold anything newer.
 pub(super) async fn newest_first<T, F>(

@@ -6,13 +6,15 @@ use delivery::{Write, WriteToken};
 use domain::{
     BacklogKey, BacklogRow, CommandId, DeadLetter, EventRef, Fact, LaneKey, LaneRow, Shard,
 };
-use ports::StoredEvent;
+use ports::{Lease, StoredEvent};
 
 use super::group::{Done, Forgotten, Resolved, store_all};
 use crate::config::Deps;
 
 #[derive(Default)]
 pub(super) struct Batch {
+    /// While it lasts, this is the owner who may write.
+    lease: Option<Lease>,
     tokens: Vec<WriteToken>,
     /// The newest row of each lane: one call holds a row once.
     lanes: BTreeMap<LaneKey, LaneRow>,
@@ -37,8 +39,8 @@ pub(super) struct Recorded {
 }
 
 impl Batch {
-    pub(super) fn collect(writes: impl Iterator<Item = Box<Write>>) -> Self {
-        let mut batch = Self::default();
+    pub(super) fn collect(writes: impl Iterator<Item = Box<Write>>, lease: Option<Lease>) -> Self {
+        let mut batch = Self { lease, ..Self::default() };
         let mut bodies: BTreeSet<EventRef> = BTreeSet::new();
         for write in writes {
             batch.tokens.push(write.token);
@@ -72,14 +74,15 @@ impl Batch {
     /// Makes everything durable: what others need first, then successors (backlog rows, dead letters), then attempts, then what ends by them. A step begins
     /// when the one before is durable.
     pub(super) async fn store(self, deps: &Deps) -> Recorded {
+        let lease = self.lease.as_ref();
         let lanes: Vec<LaneRow> = self.lanes.into_values().collect();
-        tokio::join!(store_all(deps, lanes), store_all(deps, self.events));
-        tokio::join!(store_all(deps, self.rows), store_all(deps, self.dead_letters));
-        store_all(deps, self.facts).await;
+        tokio::join!(store_all(deps, lease, lanes), store_all(deps, lease, self.events));
+        tokio::join!(store_all(deps, lease, self.rows), store_all(deps, lease, self.dead_letters));
+        store_all(deps, lease, self.facts).await;
         let done = self.commands.into_iter().map(|(shard, ids)| Done { shard, ids }).collect();
         let idle = self.removed.into_iter().map(|(lane, upto)| Forgotten { lane, upto });
-        tokio::join!(store_all(deps, self.resolved), store_all(deps, done));
-        store_all(deps, idle.collect()).await;
+        tokio::join!(store_all(deps, lease, self.resolved), store_all(deps, lease, done));
+        store_all(deps, lease, idle.collect()).await;
         Recorded { tokens: self.tokens, deleted: self.deleted }
     }
 }

@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{
-    BacklogKey, BacklogRow, CommandId, DeadLetter, DeadLetterId, EndpointUid, Fact, FactKind,
-    LaneKey, LaneRow, RunId, Shard,
+    BacklogKey, BacklogRow, CommandId, DeadLetter, DeadLetterId, Disposition, EndpointUid, Fact,
+    FactKind, LaneKey, LaneRow, RunId, Shard,
 };
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use ports::{ErrorKind, StoredEvent};
+use ports::{ErrorKind, Hold, Lease, StoredEvent};
 
 use crate::calls::{cause, next_wait, remedy, within};
 use crate::config::Deps;
 
 /// First wait while the store is away.
 const RETRY_MIN: Duration = Duration::from_millis(20);
+/// How often a write asks again whether its shard is still ours.
+const LEASE_POLL: Duration = Duration::from_millis(100);
 /// Calls that are made at the same time, where each row has one of its own.
 const AT_ONCE: usize = 16;
 /// Bodies and excerpts of one call: what a slow store takes well within the deadline of a call.
@@ -33,6 +35,11 @@ pub(super) trait Row: Sized + Send + Sync {
     /// Its body or excerpt.
     fn bytes(&self) -> usize {
         0
+    }
+
+    /// What a former owner of the shard may still record: a success, and nothing else (`architecture.md` §5).
+    fn successes(_rows: &[Self]) -> Vec<Self> {
+        Vec::new()
     }
 
     /// Leaves out what may be left out of a row that is too large. Returns whether there was anything.
@@ -67,14 +74,30 @@ pub(super) struct Forgotten {
 }
 
 /// Writes rows until they are durable. One that the store refuses for its size is set apart, so that it holds up no other of its call.
-pub(super) async fn store_all<R: Row>(deps: &Deps, mut rows: Vec<R>) {
+///
+/// What the shard's next owner decides is not written once the lease has ended; while it has lapsed, writes wait.
+pub(super) async fn store_all<R: Row>(deps: &Deps, lease: Option<&Lease>, mut rows: Vec<R>) {
     let mut parts = calls(&rows);
     while let Some(part) = parts.pop() {
         let Some(these) = rows.get_mut(part.clone()) else { continue };
-        if until_stored(deps, these).await == Stored::Split {
-            let middle = part.start + part.len() / 2;
-            parts.push(middle..part.end);
-            parts.push(part.start..middle);
+        match until_stored(deps, lease, these).await {
+            Stored::Yes => {}
+            Stored::Split => {
+                let middle = part.start + part.len() / 2;
+                parts.push(middle..part.end);
+                parts.push(part.start..middle);
+            }
+            Stored::NotOurs => {
+                let left = R::successes(rows.get(part.start..).unwrap_or_default());
+                tracing::info!(
+                    what = R::WHAT,
+                    "a shard was lost before rows of it were written: its next owner writes its own"
+                );
+                if !left.is_empty() {
+                    Box::pin(store_all(deps, None, left)).await;
+                }
+                return;
+            }
         }
     }
 }
@@ -99,13 +122,30 @@ enum Stored {
     Yes,
     /// One of these rows is too large, or all of them together.
     Split,
+    /// The shard is another's.
+    NotOurs,
+}
+
+/// Waits while the lease has lapsed; whether it holds.
+async fn holds(deps: &Deps, lease: Option<&Lease>) -> bool {
+    let Some(lease) = lease else { return true };
+    loop {
+        match lease.hold(deps.clock.monotonic()) {
+            Hold::Held => return true,
+            Hold::Lapsed => deps.clock.sleep(LEASE_POLL).await,
+            Hold::Ended => return false,
+        }
+    }
 }
 
 /// Repeats a write until it is durable. Rows are immutable, so a repeat of one that had happened after all changes nothing.
-async fn until_stored<R: Row>(deps: &Deps, rows: &mut [R]) -> Stored {
+async fn until_stored<R: Row>(deps: &Deps, lease: Option<&Lease>, rows: &mut [R]) -> Stored {
     let mut wait = RETRY_MIN;
     let mut trouble = Trouble::default();
     loop {
+        if !holds(deps, lease).await {
+            return Stored::NotOurs;
+        }
         let error = match within(&*deps.clock, R::put(deps, rows)).await {
             Ok(()) => {
                 trouble.ended(R::WHAT);
@@ -206,6 +246,14 @@ impl Row for Fact {
             FactKind::Attempt(attempt) => attempt.excerpt.len(),
             FactKind::Cancelled | FactKind::DeadLettered(_) => 0,
         }
+    }
+
+    fn successes(rows: &[Self]) -> Vec<Self> {
+        let is_success = |fact: &&Self| match &fact.kind {
+            FactKind::Attempt(attempt) => attempt.disposition == Disposition::Delivered,
+            FactKind::Cancelled | FactKind::DeadLettered(_) => false,
+        };
+        rows.iter().filter(is_success).cloned().collect()
     }
 
     fn shrink(&mut self) -> bool {

@@ -209,7 +209,9 @@ fn lanes_with_nothing_to_remember_are_forgotten() {
     assert_eq!(world.store.lanes.len(), 3);
     world.run_for(secs(6 * 3_600));
     assert_eq!(world.store.lanes.len(), 3, "health shows when it last succeeded");
-    world.run_for(secs(24 * 3_600));
+    world.run_for(secs(12 * 86_400));
+    world.publish(&[busy]);
+    world.run_for(secs(6 * 86_400));
     let left: Vec<_> = world.store.lanes.keys().map(|key| key.endpoint).collect();
     assert_eq!(left, [busy, dead]);
     // It comes back as it would be new, also after a crash.
