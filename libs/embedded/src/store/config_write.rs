@@ -56,20 +56,13 @@ pub(super) fn put_endpoint(
         return Ok(Applied::NotFound);
     }
     let stored = endpoint(conn, &tenant, &config.endpoint.id)?;
-    if let Some(refused) = refuse(expect, stored.as_ref().map(|s| s.endpoint.revision)) {
+    if let Some(refused) = expect.refuses(stored.as_ref().map(|s| s.endpoint.revision)) {
         return Ok(refused);
     }
     let revision = raise(conn, &tenant)?;
-    let new = &mut config.endpoint;
-    new.revision = revision;
+    config.endpoint.revision = revision;
     match stored {
-        // What an endpoint is and how it fares is not part of its configuration.
-        Some(EndpointConfig { endpoint: old, .. }) => {
-            new.uid = old.uid;
-            new.create_time = old.create_time;
-            new.state = old.state;
-            new.state_time = old.state_time;
-        }
+        Some(stored) => config.keep_what_is_not_configuration(&stored),
         None => {
             for mut subscription in subscriptions {
                 subscription.revision = revision;
@@ -90,7 +83,7 @@ pub(super) fn delete_endpoint(
     let Some(stored) = endpoint(conn, tenant, id)? else {
         return Ok(Applied::NotFound);
     };
-    if let Some(refused) = refuse(expect, Some(stored.endpoint.revision)) {
+    if let Some(refused) = expect.refuses(Some(stored.endpoint.revision)) {
         return Ok(refused);
     }
     for sql in [DELETE_ENDPOINT, DELETE_SUBSCRIPTIONS] {
@@ -136,7 +129,7 @@ pub(super) fn put_subscription(
     if stored.is_none() && to.is_none() {
         return Ok(Applied::NotFound);
     }
-    if let Some(refused) = refuse(expect, stored) {
+    if let Some(refused) = expect.refuses(stored) {
         return Ok(refused);
     }
     let revision = raise(conn, &name.tenant)?;
@@ -150,16 +143,6 @@ pub(super) fn put_subscription(
         }
     }
     Ok(Applied::Done(revision))
-}
-
-/// Why a change does not happen, if it does not.
-fn refuse(expect: Expect, stored: Option<Revision>) -> Option<Applied> {
-    match (expect, stored) {
-        (Expect::Absent, None) | (Expect::Present, Some(_)) => None,
-        (Expect::Absent, Some(_)) => Some(Applied::Exists),
-        (Expect::Present | Expect::At(_), None) => Some(Applied::NotFound),
-        (Expect::At(expected), Some(stored)) => (expected != stored).then_some(Applied::Conflict),
-    }
 }
 
 fn raise(conn: &Connection, tenant: &TenantId) -> Result<Revision, Fault> {
