@@ -11,6 +11,7 @@ use crate::postrider::Postrider;
 
 /// How long the process is left alone before it is looked at.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How long it is watched doing nothing: the measurement is of this stretch of time, not of a condition.
 const WATCHED: Duration = Duration::from_secs(5);
 
 /// What an idle process takes.

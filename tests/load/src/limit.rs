@@ -28,6 +28,7 @@ use crate::sink::Sink;
 use crate::usage::Cpu;
 
 const CONNECTIONS: usize = 64;
+/// What is left out of the measurement at its start; it is a stretch of time, not a condition.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What one run of W0 reached.
