@@ -13,11 +13,14 @@ pub(crate) struct HeldLog {
     pub(crate) log: MemoryLog,
     /// While it is true, `next` gives nothing.
     pub(crate) held: watch::Receiver<bool>,
+    /// How many shards its consumers were assigned.
+    pub(crate) assigned: watch::Sender<u16>,
 }
 
 struct HeldConsumer {
     consumer: Box<dyn Consumer>,
     held: watch::Receiver<bool>,
+    assigned: watch::Sender<u16>,
 }
 
 #[async_trait]
@@ -32,7 +35,8 @@ impl EventLog for HeldLog {
 
     async fn consume(&self, group: &str) -> Result<Box<dyn Consumer>> {
         let consumer = self.log.consume(group).await?;
-        Ok(Box::new(HeldConsumer { consumer, held: self.held.clone() }))
+        let (held, assigned) = (self.held.clone(), self.assigned.clone());
+        Ok(Box::new(HeldConsumer { consumer, held, assigned }))
     }
 
     async fn read(&self, at: LogPosition) -> Result<Option<LogRecord>> {
@@ -63,7 +67,11 @@ impl Consumer for HeldConsumer {
     async fn next(&mut self) -> Result<ConsumerItem> {
         // The sender lives as long as the test.
         let _ = self.held.wait_for(|held| !held).await;
-        self.consumer.next().await
+        let item = self.consumer.next().await?;
+        if matches!(item, ConsumerItem::Assigned { .. }) {
+            self.assigned.send_modify(|count| *count += 1);
+        }
+        Ok(item)
     }
 
     async fn ack(

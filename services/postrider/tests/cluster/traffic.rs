@@ -17,7 +17,8 @@ const ENDPOINTS: [&str; 5] = ["a", "b", "c", "d", "e"];
 async fn a_success_is_two_rows_in_batches_of_one_partition() {
     let Some(node) = keyspace::node() else { return };
     let world = World::new(&node, &ENDPOINTS, Duration::from_millis(1)).await;
-    let worker = world.worker("one");
+    let mut worker = world.worker("one");
+    worker.owns_all_shards().await;
     let deliveries = EVENTS * ENDPOINTS.len();
     let total = deliveries as u64;
     let rows = |table: &str| worker.store.traffic().get(table).copied().unwrap_or_default();

@@ -164,7 +164,8 @@ impl World {
         let line = Line { worker: name, ledger: self.ledger.clone(), work: self.work };
         let (frozen, stop) = (freezer.clone(), shutdown.clone());
         let (hold, held) = watch::channel(false);
-        let log = HeldLog { log, held };
+        let (assigned, shards) = watch::channel(0);
+        let log = HeldLog { log, held, assigned };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async move {
@@ -195,7 +196,7 @@ impl World {
         });
         let thread = thread.expect("a thread");
         let store = started.recv_timeout(PATIENCE).expect("the worker starts");
-        Node { freezer, shutdown, hold, store, thread: Some(thread) }
+        Node { freezer, shutdown, hold, shards, store, thread: Some(thread) }
     }
 
     /// Waits until a condition holds.
@@ -214,6 +215,7 @@ pub(crate) struct Node {
     freezer: Arc<Freezer>,
     shutdown: Shutdown,
     hold: watch::Sender<bool>,
+    shards: watch::Receiver<u16>,
     pub(crate) store: Arc<Store>,
     thread: Option<JoinHandle<()>>,
 }
@@ -232,6 +234,12 @@ impl Node {
     /// Whether the group cannot reach it: it hears of no record and of no loss.
     pub(crate) fn cut_off(&self, is_cut_off: bool) {
         self.hold.send_replace(is_cut_off);
+    }
+
+    /// Waits until it has been assigned every shard: what is published from now on is new to it.
+    pub(crate) async fn owns_all_shards(&mut self) {
+        let all = self.shards.wait_for(|count| *count == SHARDS);
+        tokio::time::timeout(PATIENCE, all).await.expect("in time").expect("the worker runs");
     }
 
     /// Ends it as SIGTERM does, and waits.
