@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use domain::record::Record;
+use domain::record::{Poison, Record};
 use domain::{LogPosition, Position, Shard, Timestamp};
 use ports::{Appended, Bounds, Clock, Consumer, EventLog, LogRecord, RangePage};
 use tokio::sync::watch;
@@ -207,6 +207,11 @@ impl EventLog for Log {
 
     async fn bounds(&self, shard: Shard) -> ports::Result<Bounds> {
         self.inner.readers.read(move |conn| read::bounds(conn, shard)).await
+    }
+
+    async fn quarantine(&self, _record: &LogRecord, _poison: &Poison) -> ports::Result<()> {
+        // Only the API writes here, so that poison is a bug of ours or damage: the record stays where it lies until retention, and the log line names its place.
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The event log: where events are durable before anything else happens.
 
 use async_trait::async_trait;
-use domain::record::Record;
+use domain::record::{Poison, Record};
 use domain::{Epoch, LogPosition, Position, Shard, Timestamp};
 
 use crate::{Error, Lease, Result};
@@ -21,6 +21,7 @@ use crate::{Error, Lease, Result};
 /// EL-11 `read_range` gives the records of `[from, to)` in order, at most `limit`, also those below the acked position.
 /// EL-12 A slow consumer holds at most one batch in memory.
 /// EL-13 A member's lease of a shard does not hold any more when another one is assigned it, whether or not the first has been told.
+/// EL-14 `quarantine` answers once a record that is no event lies, with its place and what is wrong with it, where a person finds it. The log does not change.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
     /// How many shards there are; fixed while the process runs.
@@ -64,6 +65,12 @@ pub trait EventLog: Send + Sync + 'static {
     /// # Errors
     /// When the log cannot be read.
     async fn bounds(&self, shard: Shard) -> Result<Bounds>;
+
+    /// Sets a record aside that is no event, so that its shard may go on without it. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    async fn quarantine(&self, record: &LogRecord, poison: &Poison) -> Result<()>;
 }
 
 /// One member of a group. Dropping it leaves the group.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use domain::record::Record;
+use domain::record::{Poison, Record};
 use domain::{Epoch, LogPosition, Position, Shard, Timestamp, shard_of_key};
 use ports::{
     AckError, Appended, Bounds, Clock, Consumer, ConsumerItem, Error, ErrorKind, EventLog, Lease,
@@ -33,6 +33,7 @@ struct State {
     shards: Vec<ShardState>,
     groups: HashMap<String, Group>,
     spread: usize,
+    quarantine: Vec<(LogRecord, Poison)>,
 }
 
 #[derive(Clone, Default)]
@@ -62,6 +63,7 @@ impl MemoryLog {
             shards: vec![ShardState::default(); usize::from(shards.max(1))],
             groups: HashMap::new(),
             spread: 0,
+            quarantine: Vec::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -106,6 +108,12 @@ impl MemoryLog {
     pub fn acked(&self, group: &str, shard: Shard) -> Option<Position> {
         let state = self.lock();
         state.groups.get(group)?.acked.get(&shard).copied()
+    }
+
+    /// What was set aside, oldest first.
+    #[must_use]
+    pub fn quarantined(&self) -> Vec<(LogRecord, Poison)> {
+        self.lock().quarantine.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -252,6 +260,11 @@ impl EventLog for MemoryLog {
             let shard = state.shard(shard)?;
             Ok(Bounds { low: shard.low, next: shard.next })
         })?
+    }
+
+    async fn quarantine(&self, record: &LogRecord, poison: &Poison) -> ports::Result<()> {
+        let set_aside = (record.clone(), poison.clone());
+        self.faults.write(|| self.lock().quarantine.push(set_aside))
     }
 }
 

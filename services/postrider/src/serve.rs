@@ -3,6 +3,7 @@
 mod check;
 mod config;
 mod engine;
+mod health;
 mod identity;
 mod process;
 

@@ -37,11 +37,9 @@ pub async fn cf_1_a_slow_subscriber_is_told(feed: &dyn ConfigFeed) {
     }
     let first = soon("a hint", slow.recv()).await;
     assert!(matches!(first, Err(RecvError::Lagged(_))), "{first:?}");
-    let mut last = soon("a hint", slow.recv()).await;
-    while let Ok(hint) = slow.try_recv() {
-        last = Ok(hint);
-    }
-    assert_eq!(last, Ok(Hint::Tenant(tenant("acme"), Revision(99_999))));
+    let newest = Hint::Tenant(tenant("acme"), Revision(99_999));
+    // On its way from another process it may take a moment, and may be lagged behind again.
+    while soon("the newest hint", slow.recv()).await.as_ref() != Ok(&newest) {}
 }
 
 /// CF-2: sending waits for nobody, whether there are slow subscribers or none.

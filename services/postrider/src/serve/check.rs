@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use embedded::{Embedded, Options};
+use eventlog_kafka::Severity;
 use runtime::config::{Kind, Layers};
 use runtime::{SystemClock, SystemRng};
 use store_scylla::Scylla;
 
-use super::config::{self, KEYS, Mode, Settings, StoreKind};
+use super::config::{self, KEYS, LogKind, Mode, Settings, StoreKind};
 use super::{StoreArgs, block_on, flag_path, identity};
 use crate::failure::Failure;
 use crate::terminal::{Environment, Terminal, Tone};
@@ -50,16 +51,45 @@ pub(crate) fn migrate(
 ) -> Result<(), Failure> {
     let settings = settings(args, environment)?;
     block_on(async {
-        identity::keys(&settings)?;
-        let embedded = open(&settings)?;
-        embedded.close().await;
-        let dir = settings.data_dir.display();
-        terminal.data(format_args!("{dir} is up to date"))?;
+        if settings.needs_data_dir() {
+            identity::keys(&settings)?;
+            let embedded = open(&settings)?;
+            embedded.close().await;
+            let dir = settings.data_dir.display();
+            terminal.data(format_args!("{dir} is up to date"))?;
+        } else if identity::make_keys(&settings)? {
+            let file = identity::key_file(&settings);
+            let file = file.display();
+            terminal.data(format_args!("made the keys that seal secrets in {file}: give every process a copy, and keep one elsewhere"))?;
+        }
+        if let LogKind::Kafka(cluster) = &settings.log {
+            migrate_topics(cluster, terminal).await?;
+        }
         if let StoreKind::Scylla(cluster) = &settings.store {
             migrate_cluster(cluster, terminal).await?;
         }
         Ok(())
     })
+}
+
+/// Makes the topics that are missing.
+async fn migrate_topics(
+    cluster: &eventlog_kafka::Settings,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    for made in eventlog_kafka::migrate(cluster).await.map_err(anyhow::Error::from)? {
+        let topic = made.topic;
+        if made.is_new {
+            let (partitions, copies) = (made.partitions, cluster.replication_factor);
+            let line = format_args!(
+                "made topic {topic} with {partitions} partition(s), {copies} replica(s)"
+            );
+            terminal.data(line)?;
+        } else {
+            terminal.data(format_args!("topic {topic} exists"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes or upgrades the keyspace.
@@ -89,6 +119,9 @@ pub(crate) fn doctor(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let settings = settings(args, environment)?;
+    if !settings.needs_data_dir() {
+        return block_on(examine(&settings, terminal));
+    }
     if !settings.data_dir.exists() {
         return Err(Failure::Other(anyhow::anyhow!(
             "there is no data directory {}: name it with --data-dir",
@@ -119,18 +152,39 @@ async fn examine(settings: &Settings, terminal: &Terminal) -> Result<(), Failure
     };
     let keys = identity::keys(settings);
     tell("keys that seal secrets", keys.err().map(|error| format!("{error:#}")))?;
-    match open(settings) {
-        Err(error) => tell("data directory", Some(format!("{error:#}")))?,
-        Ok(embedded) => {
-            tell("data directory opens", None)?;
-            let integrity = embedded.check_integrity().await;
-            tell("files are sound", integrity.unwrap_or_else(|error| Some(error.to_string())))?;
-            embedded.close().await;
+    if settings.needs_data_dir() {
+        match open(settings) {
+            Err(error) => tell("data directory", Some(format!("{error:#}")))?,
+            Ok(embedded) => {
+                tell("data directory opens", None)?;
+                let integrity = embedded.check_integrity().await;
+                tell("files are sound", integrity.unwrap_or_else(|error| Some(error.to_string())))?;
+                embedded.close().await;
+            }
+        }
+    }
+    let mut unsafe_topics = Vec::new();
+    if let LogKind::Kafka(cluster) = &settings.log {
+        match eventlog_kafka::inspect(cluster).await {
+            Err(error) => tell("event log", Some(error.to_string()))?,
+            Ok(findings) => {
+                for finding in findings {
+                    match finding.severity {
+                        Severity::Ok => tell(&finding.what, None)?,
+                        Severity::Fail => tell(&finding.what, Some(finding.problem))?,
+                        Severity::Warn => unsafe_topics.push(finding),
+                    }
+                }
+            }
         }
     }
     if let StoreKind::Scylla(cluster) = &settings.store {
         let connected = Scylla::connect(cluster, Arc::new(SystemClock::new())).await;
         tell("store", connected.err().map(|error| error.to_string()))?;
+    }
+    for finding in unsafe_topics {
+        let (what, problem) = (finding.what, finding.problem);
+        terminal.data(format!("{} {what}: {problem}", terminal.out(Tone::Warn, "warn")))?;
     }
     for (what, unsafe_because) in warnings(settings) {
         terminal.data(format!("{} {what}: {unsafe_because}", terminal.out(Tone::Warn, "warn")))?;
@@ -156,6 +210,14 @@ fn warnings(settings: &Settings) -> Vec<(&'static str, &'static str)> {
         warnings.push((
             "scylla.allow_few_replicas",
             "the loss of one node may stop or lose deliveries",
+        ));
+    }
+    if let LogKind::Kafka(cluster) = &settings.log
+        && cluster.allow_few_replicas
+    {
+        warnings.push((
+            "kafka.allow_few_replicas",
+            "the loss of one broker may stop publishing or lose events",
         ));
     }
     if settings.key_file.is_none() {

@@ -1,5 +1,6 @@
 //! The configuration of a process that runs roles: keys, built-in values, and the checked form.
 
+mod kafka;
 mod keys;
 
 use std::net::SocketAddr;
@@ -41,6 +42,9 @@ pub(crate) enum Role {
     DeliveryWorker,
 }
 
+/// How many roles there are.
+const ROLES: usize = 2;
+
 impl FromStr for Role {
     type Err = String;
 
@@ -56,6 +60,15 @@ impl FromStr for Role {
 /// Shortest and longest time of one request to the store. A worker gives a whole call 10 s.
 const SCYLLA_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const SCYLLA_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+
+/// Where events are kept.
+#[derive(Clone)]
+pub(crate) enum LogKind {
+    /// A file in the data directory.
+    Embedded,
+    /// Apache Kafka.
+    Kafka(Box<eventlog_kafka::Settings>),
+}
 
 /// Where everything but events is kept.
 #[derive(Clone)]
@@ -83,6 +96,8 @@ pub(crate) struct Settings {
     pub(crate) token: Option<String>,
     /// Keys that seal secrets; none: `keys` in the data directory.
     pub(crate) key_file: Option<PathBuf>,
+    /// Where events are kept.
+    pub(crate) log: LogKind,
     /// Where everything but events is kept.
     pub(crate) store: StoreKind,
     /// How log lines look.
@@ -99,6 +114,21 @@ pub(crate) struct Settings {
     pub(crate) event_bytes_max: usize,
     /// `api_version` of events whose publisher names none.
     pub(crate) api_version: ApiVersion,
+}
+
+impl Settings {
+    /// Whether anything lies in the data directory but keys and token.
+    pub(crate) fn needs_data_dir(&self) -> bool {
+        matches!(self.log, LogKind::Embedded) || matches!(self.store, StoreKind::Embedded)
+    }
+
+    /// The workers' group of consumers.
+    pub(crate) fn group(&self) -> String {
+        match &self.log {
+            LogKind::Embedded => "postrider-delivery".to_owned(),
+            LogKind::Kafka(kafka) => format!("{}-delivery", kafka.topic_prefix),
+        }
+    }
 }
 
 /// Reads and checks a configuration.
@@ -156,7 +186,7 @@ pub(crate) fn settings(mode: Mode, layers: &Layers) -> Result<Settings, ConfigEr
     if let Some(Err(error)) = token.as_deref().map(StaticToken::new) {
         return Err(layers.bad_value("auth.token", format!("is wrong: {error}")));
     }
-    Ok(Settings {
+    let settings = Settings {
         mode,
         listen: parse.text("listen", &raw.listen)?,
         data_dir: parse.path("data_dir", &raw.data_dir)?,
@@ -164,6 +194,7 @@ pub(crate) fn settings(mode: Mode, layers: &Layers) -> Result<Settings, ConfigEr
         drain_deadline: parse.span("drain_deadline", &raw.drain_deadline)?,
         token,
         key_file: raw.secrets.key_file.as_ref().map(PathBuf::from),
+        log: log(&raw, &parse)?,
         store: store(&raw, &parse)?,
         log_format: parse.text("logging.format", &raw.logging.format)?,
         log_filter: raw.logging.filter.clone(),
@@ -179,16 +210,50 @@ pub(crate) fn settings(mode: Mode, layers: &Layers) -> Result<Settings, ConfigEr
         api_version: ApiVersion::parse(&raw.events.api_version).map_err(|error| {
             layers.bad_value("events.api_version", format!("is wrong: {error}"))
         })?,
-    })
+    };
+    together(&settings, layers)?;
+    Ok(settings)
 }
 
-/// The only log so far; a word for another one is refused, never ignored.
-const LOGS: &str = "embedded";
+/// What only the whole can be wrong about.
+fn together(settings: &Settings, layers: &Layers) -> Result<(), ConfigError> {
+    match (&settings.log, &settings.store) {
+        (LogKind::Embedded, _) => Ok(()),
+        (LogKind::Kafka(kafka), StoreKind::Embedded) => {
+            if settings.roles.len() < ROLES {
+                let problem = "leaves a role to another process, which cannot see this one's embedded store: run all roles here, or use store = \"scylla\"";
+                return Err(layers.bad_value("roles", problem));
+            }
+            if kafka.group_protocol == eventlog_kafka::GroupProtocol::Consumer {
+                let problem = "is \"consumer\", with which another worker cannot be noticed: with an embedded store use classic";
+                return Err(layers.bad_value("kafka.group_protocol", problem));
+            }
+            Ok(())
+        }
+        (LogKind::Kafka(_), StoreKind::Scylla(_)) => {
+            // Every process seals and opens the same secrets, and takes the same token.
+            if settings.key_file.is_none() {
+                let problem = "is missing: all processes of a cluster need the same keys. Name a file that each has; the first `postrider migrate` makes it";
+                return Err(layers.bad_value("secrets.key_file", problem));
+            }
+            if settings.token.is_none() && settings.roles.contains(&Role::ControlPlane) {
+                let problem = "is missing: all processes of a cluster take the same token. Set it, or auth.token_file";
+                return Err(layers.bad_value("auth.token", problem));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn log(raw: &Raw, parse: &Parse<'_>) -> Result<LogKind, ConfigError> {
+    match raw.log.as_str() {
+        "embedded" => Ok(LogKind::Embedded),
+        "kafka" => Ok(LogKind::Kafka(Box::new(kafka::settings(&raw.kafka, parse)?))),
+        other => Err(parse.0.bad_value("log", format!("is {other:?}: use embedded or kafka"))),
+    }
+}
 
 fn store(raw: &Raw, parse: &Parse<'_>) -> Result<StoreKind, ConfigError> {
-    if raw.log != LOGS {
-        return Err(parse.0.bad_value("log", format!("is {:?}: use {LOGS}", raw.log)));
-    }
     match raw.store.as_str() {
         "embedded" => Ok(StoreKind::Embedded),
         "scylla" => Ok(StoreKind::Scylla(Box::new(scylla(&raw.scylla, parse)?))),
@@ -255,7 +320,7 @@ fn egress(mode: Mode, raw: &Raw, parse: &Parse<'_>) -> Result<EgressPolicy, Conf
 }
 
 /// Parses single values; errors say where the value came from.
-struct Parse<'a>(&'a Layers);
+pub(super) struct Parse<'a>(&'a Layers);
 
 impl Parse<'_> {
     fn text<T: FromStr<Err: std::fmt::Display>>(

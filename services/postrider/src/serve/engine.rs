@@ -4,31 +4,31 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::ensure;
 use control_plane::server::Readiness;
 use domain::egress_policy::EgressPolicy;
 use egress::Egress;
-use embedded::{Embedded, Health, Options};
-use ports::{Clock, Stores};
+use embedded::{Embedded, Options};
+use eventlog_kafka::Kafka;
+use ports::{Clock, ConfigFeed, EventLog, Stores};
 use runtime::{LocalKeys, Shutdown, SystemClock, SystemRng, TaskGroup};
 use store_scylla::Scylla;
 use tokio::sync::watch;
 
-use super::config::{Settings, StoreKind};
+use super::config::{LogKind, Settings, StoreKind};
+use super::health::{self, Watched};
 use super::identity;
 
 /// How often expired rows are removed.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
-/// Why a process is degraded whose network is at fault.
-const EGRESS_DEGRADED: &str =
-    "egress.degraded: most endpoints cannot be reached; check DNS and the network of this process";
-/// How often the engine is asked whether it takes writes.
-const HEALTH_EVERY: Duration = Duration::from_secs(1);
-
 /// Everything that roles are given.
 pub(crate) struct Engine {
-    embedded: Arc<Embedded>,
-    scylla: Option<Arc<store_scylla::Store>>,
+    log: Arc<dyn EventLog>,
+    feed: Arc<dyn ConfigFeed>,
     stores: Stores,
+    watched: Watched,
+    /// The workers' group.
+    group: String,
     keys: Arc<LocalKeys>,
     sender: Arc<Egress>,
     clock: Arc<SystemClock>,
@@ -36,28 +36,65 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Opens the data directory and everything else that can refuse to work.
+    /// Opens the log, the store and everything else that can refuse to work.
     ///
     /// # Errors
     /// One line that says what is wrong and what to do.
     pub(crate) async fn open(settings: &Settings, policy: EgressPolicy) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock::new());
         let keys = identity::keys(settings)?;
-        let embedded = Embedded::open(&settings.data_dir, Options::new(clock.clone()))?;
-        let (stores, scylla) = match &settings.store {
-            StoreKind::Embedded => (Stores::of(&embedded.store()), None),
+        let embedded = match settings.needs_data_dir() {
+            true => {
+                Some(Arc::new(Embedded::open(&settings.data_dir, Options::new(clock.clone()))?))
+            }
+            false => None,
+        };
+        let group = settings.group();
+        let kafka = match &settings.log {
+            LogKind::Embedded => None,
+            LogKind::Kafka(cluster) => {
+                let kafka = Kafka::connect(cluster, clock.clone()).await?;
+                if embedded.is_some() {
+                    ensure!(
+                        kafka.members(&group).await? == 0,
+                        "another worker reads {}, and with store = \"embedded\" there can be one: stop it, or use store = \"scylla\" in every process",
+                        cluster.events(),
+                    );
+                }
+                Some(Arc::new(kafka))
+            }
+        };
+        let log_id = match (&kafka, &embedded) {
+            (Some(kafka), _) => kafka.id(),
+            (None, Some(embedded)) => embedded.id(),
+            (None, None) => unreachable!("a log is one of the two"),
+        };
+        let scylla = match &settings.store {
+            StoreKind::Embedded => None,
             StoreKind::Scylla(cluster) => {
                 let scylla = Scylla::connect(cluster, clock.clone()).await?;
-                scylla.claim(embedded.id()).await?;
-                (Stores::of(&scylla.store()), Some(scylla.store()))
+                scylla.claim(log_id).await?;
+                Some(scylla.store())
             }
+        };
+        let (log, feed): (Arc<dyn EventLog>, Arc<dyn ConfigFeed>) = match (&kafka, &embedded) {
+            (Some(kafka), _) => (kafka.log(), kafka.feed()),
+            (None, Some(embedded)) => (embedded.log(), embedded.feed()),
+            (None, None) => unreachable!("a log is one of the two"),
+        };
+        let stores = match (&scylla, &embedded) {
+            (Some(scylla), _) => Stores::of(scylla),
+            (None, Some(embedded)) => Stores::of(&embedded.store()),
+            (None, None) => unreachable!("a store is one of the two"),
         };
         let mut outward = egress::Settings::new(policy.clone());
         outward.ca_file.clone_from(&settings.ca_file);
         Ok(Self {
-            embedded: Arc::new(embedded),
-            scylla,
+            log,
+            feed,
             stores,
+            watched: Watched { embedded, kafka, scylla },
+            group,
             keys: Arc::new(keys),
             sender: Arc::new(Egress::new(&outward)?),
             clock,
@@ -78,7 +115,7 @@ impl Engine {
             ..control_plane::Config::default()
         };
         let deps = control_plane::Deps {
-            log: self.embedded.log(),
+            log: self.log.clone(),
             config: stores.config,
             idempotency: stores.idempotency,
             events: stores.events,
@@ -86,7 +123,7 @@ impl Engine {
             backlog: stores.backlog,
             inbox: stores.inbox,
             dead_letters: stores.dead_letters,
-            feed: self.embedded.feed(),
+            feed: self.feed.clone(),
             keys: self.keys.clone(),
             clock: self.clock.clone(),
             rng: Arc::new(SystemRng::new()),
@@ -104,18 +141,19 @@ impl Engine {
         let mut config = delivery_worker::Config {
             api_version: settings.api_version.clone(),
             drain: settings.drain_deadline,
+            group: self.group.clone(),
             ..delivery_worker::Config::default()
         };
         config.engine.in_flight_max = settings.in_flight;
         let deps = delivery_worker::Deps {
-            log: self.embedded.log(),
+            log: self.log.clone(),
             events: stores.events,
             backlog: stores.backlog,
             lanes: stores.lanes,
             dead_letters: stores.dead_letters,
             inbox: stores.inbox,
             config: stores.config,
-            feed: self.embedded.feed(),
+            feed: self.feed.clone(),
             keys: self.keys.clone(),
             sender: self.sender.clone(),
             clock: self.clock.clone(),
@@ -133,23 +171,25 @@ impl Engine {
         egress_degraded: Option<watch::Receiver<bool>>,
     ) -> watch::Receiver<Readiness> {
         let (tell, readiness) = watch::channel(Readiness::ready());
-        let (embedded, clock) = (self.embedded.clone(), self.clock.clone());
-        tasks.spawn("maintenance", maintain(embedded, clock, tasks.shutdown().clone()));
-        let health = watch_health(
-            self.embedded.clone(),
-            self.scylla.clone(),
-            self.clock.clone(),
-            egress_degraded,
-            tell,
-            tasks.shutdown().clone(),
-        );
-        tasks.spawn("health", health);
+        if let Some(embedded) = self.watched.embedded.clone() {
+            let clock = self.clock.clone();
+            tasks.spawn("maintenance", maintain(embedded, clock, tasks.shutdown().clone()));
+        }
+        let watched = self.watched.clone();
+        let shutdown = tasks.shutdown().clone();
+        let watching = health::watch(watched, self.clock.clone(), egress_degraded, tell, shutdown);
+        tasks.spawn("health", watching);
         readiness
     }
 
-    /// Finishes what was handed in, and frees the data directory.
+    /// Finishes what was handed in, leaves the workers' group, and frees the data directory.
     pub(crate) async fn close(&self) {
-        self.embedded.close().await;
+        if let Some(kafka) = &self.watched.kafka {
+            kafka.close().await;
+        }
+        if let Some(embedded) = &self.watched.embedded {
+            embedded.close().await;
+        }
     }
 }
 
@@ -169,78 +209,4 @@ async fn maintain(
             Err(error) => tracing::warn!(%error, "expired rows could not be removed; trying again"),
         }
     }
-}
-
-async fn watch_health(
-    embedded: Arc<Embedded>,
-    scylla: Option<Arc<store_scylla::Store>>,
-    clock: Arc<SystemClock>,
-    egress_degraded: Option<watch::Receiver<bool>>,
-    tell: watch::Sender<Readiness>,
-    shutdown: Shutdown,
-) -> Result<(), Infallible> {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            () = clock.sleep(HEALTH_EVERY) => {}
-        }
-        let mut now = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            now = health(&embedded, scylla.as_deref()) => now,
-        };
-        if egress_degraded.as_ref().is_some_and(|degraded| *degraded.borrow()) {
-            // Traffic is still wanted: the log takes events, and they are delivered once the network is back.
-            now.reasons.push(EGRESS_DEGRADED.to_owned());
-        }
-        tell.send_if_modified(|before| {
-            let changed = before.ready != now.ready;
-            if changed {
-                say(&now, embedded.health());
-            }
-            *before = now;
-            changed
-        });
-    }
-}
-
-/// Says once that readiness has changed: an engine that failed wants a person, a store that is away comes back by itself.
-fn say(now: &Readiness, health: Health) {
-    let reason = now.reasons.join(", ");
-    match health {
-        Health::Failed { .. } | Health::Damaged { .. } => {
-            tracing::error!(
-                reason,
-                "the store has failed; restart the process when its cause is gone"
-            );
-        }
-        Health::Ok if now.ready => tracing::info!("ready again"),
-        Health::Ok => tracing::warn!(reason, "not ready"),
-    }
-}
-
-/// Whether the log takes writes and the store answers.
-async fn health(embedded: &Embedded, scylla: Option<&store_scylla::Store>) -> Readiness {
-    match embedded.health() {
-        Health::Ok => {}
-        Health::Damaged { file, reason } => {
-            return Readiness::not_ready(format!("{file}: {reason}"));
-        }
-        Health::Failed { file, reason } => {
-            return Readiness::not_ready(format!("{file} takes no writes any more: {reason}"));
-        }
-    }
-    match scylla {
-        None => Readiness::ready(),
-        Some(store) => match store.ping().await {
-            Ok(()) => Readiness::ready(),
-            Err(error) => Readiness::not_ready(format!(
-                "the store does not answer ({}): deliveries wait until it does",
-                cause(&error)
-            )),
-        },
-    }
-}
-
-fn cause(error: &ports::Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -9,7 +9,7 @@ use control_plane::server::StaticToken;
 use ports::Rng as _;
 use runtime::{KeyFileError, LocalKeys, SystemRng, create_private_dir, write_secret_file};
 
-use super::config::{Mode, Settings};
+use super::config::{Mode, Role, Settings};
 
 /// Name of the key file in the data directory.
 const KEYS: &str = "keys";
@@ -18,8 +18,13 @@ const TOKEN: &str = "token";
 
 /// Reads the keys. They are made only when nothing was sealed yet: a data directory without its keys is an error, never a
 /// reason to make new ones.
+///
+/// A cluster's keys are shared by its processes: `postrider migrate` makes them ([`make_keys`]), and here they must be.
 pub(crate) fn keys(settings: &Settings) -> Result<LocalKeys> {
     let path = key_file(settings);
+    if !settings.needs_data_dir() {
+        return Ok(LocalKeys::load(&path)?);
+    }
     // Events lie there in the clear.
     create_private_dir(&settings.data_dir)
         .with_context(|| format!("cannot make {}", settings.data_dir.display()))?;
@@ -31,6 +36,15 @@ pub(crate) fn keys(settings: &Settings) -> Result<LocalKeys> {
         }
     }
     Ok(LocalKeys::load(&path)?)
+}
+
+/// Makes the keys of a cluster unless they are there; whether they were made.
+pub(crate) fn make_keys(settings: &Settings) -> Result<bool> {
+    match LocalKeys::create(&key_file(settings)) {
+        Ok(_) => Ok(true),
+        Err(KeyFileError::Exists(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Where the keys lie.
@@ -64,9 +78,9 @@ pub(crate) struct Token {
     pub(crate) file: Option<PathBuf>,
 }
 
-/// Reads or makes the token; `dev` has none.
+/// Reads or makes the token; `dev` has none, and neither has a process without an API.
 pub(crate) fn token(settings: &Settings) -> Result<Option<Token>> {
-    if settings.mode == Mode::Dev {
+    if settings.mode == Mode::Dev || !settings.roles.contains(&Role::ControlPlane) {
         return Ok(None);
     }
     if let Some(secret) = settings.token.clone() {

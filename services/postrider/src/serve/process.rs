@@ -12,6 +12,7 @@ use delivery_worker::Worker;
 use runtime::{Shutdown, Signals, TaskGroup};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::service::Routes;
 
 use super::config::{Mode, Role, Settings};
 use super::engine::Engine;
@@ -51,11 +52,15 @@ impl Process {
             Worker::new(config, deps)
         });
         let readiness = engine.keep(&mut tasks, worker.as_ref().map(Worker::egress_degraded));
+        let stop = tasks.shutdown().clone();
         if settings.roles.contains(&Role::ControlPlane) {
             let secret = token.as_ref().map(|token| token.secret.as_str());
             let server = control_plane(settings, &engine, readiness, secret).await?;
-            let stop = tasks.shutdown().clone();
             tasks.spawn("control-plane", server.serve(listener, stop));
+        } else {
+            // Whoever watches the process asks it all the same; there is nothing else to ask.
+            let server = Server::new(Routes::default(), readiness, options(settings, None)?)?;
+            tasks.spawn("health", server.serve(listener, stop));
         }
         if let Some(worker) = worker {
             let stop = tasks.shutdown().clone();
@@ -112,13 +117,18 @@ async fn control_plane(
 ) -> Result<Server> {
     let (config, deps) = engine.control_plane(settings);
     control_plane::ensure_default_tenant(&deps).await?;
+    let options = options(settings, token)?;
+    Ok(Server::new(control_plane::build(config, deps), readiness, options)?)
+}
+
+fn options(settings: &Settings, token: Option<&str>) -> Result<ServerOptions> {
     let mut options = ServerOptions::default();
     options.drain_timeout = settings.drain_deadline;
     options.auth = match token {
         Some(token) => Arc::new(StaticToken::new(token).context("auth.token")?),
         None => Arc::new(Open),
     };
-    Ok(Server::new(control_plane::build(config, deps), readiness, options)?)
+    Ok(options)
 }
 
 /// Runs a process until a signal ends it.

@@ -1,7 +1,7 @@
 //! A log whose consumers can be kept from hearing anything: a member that the group cannot reach.
 
 use async_trait::async_trait;
-use domain::record::Record;
+use domain::record::{Poison, Record};
 use domain::{Epoch, LogPosition, Position, Shard, Timestamp};
 use ports::{
     AckError, Appended, Bounds, Consumer, ConsumerItem, EventLog, LogRecord, RangePage, Result,
@@ -59,6 +59,10 @@ impl EventLog for HeldLog {
 
     async fn bounds(&self, shard: Shard) -> Result<Bounds> {
         self.log.bounds(shard).await
+    }
+
+    async fn quarantine(&self, record: &LogRecord, poison: &Poison) -> Result<()> {
+        self.log.quarantine(record, poison).await
     }
 }
 

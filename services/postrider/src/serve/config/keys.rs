@@ -16,6 +16,15 @@ pub(crate) const KEYS: &[Key] = &[
     key("logging.filter", Kind::Text),
     key("log", Kind::Text),
     key("store", Kind::Text),
+    key("kafka.brokers", Kind::List),
+    key("kafka.topic_prefix", Kind::Text),
+    key("kafka.group_protocol", Kind::Text),
+    key("kafka.session_timeout", Kind::Text),
+    key("kafka.partitions", Kind::Integer),
+    key("kafka.replication_factor", Kind::Integer),
+    key("kafka.retention", Kind::Text),
+    key("kafka.allow_few_replicas", Kind::Switch),
+    key("kafka.properties_file", Kind::Text),
     key("scylla.nodes", Kind::List),
     key("scylla.keyspace", Kind::Text),
     key("scylla.user", Kind::Text),
@@ -61,6 +70,8 @@ pub(crate) struct Raw {
     pub(crate) log: String,
     /// Which store.
     pub(crate) store: String,
+    /// Apache Kafka.
+    pub(crate) kafka: RawKafka,
     /// ScyllaDB or Cassandra.
     pub(crate) scylla: RawScylla,
     /// Events.
@@ -85,6 +96,30 @@ pub(crate) struct RawAuth {
 pub(crate) struct RawSecrets {
     /// The key file.
     pub(crate) key_file: Option<String>,
+}
+
+/// Apache Kafka.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawKafka {
+    /// Some brokers.
+    pub(crate) brokers: Vec<String>,
+    /// How the topics' names begin.
+    pub(crate) topic_prefix: String,
+    /// `classic` or `consumer`.
+    pub(crate) group_protocol: String,
+    /// How long a worker may be silent before its shards go to others.
+    pub(crate) session_timeout: String,
+    /// Partitions of the topic of events that `migrate` makes.
+    pub(crate) partitions: i64,
+    /// Replicas of topics that `migrate` makes.
+    pub(crate) replication_factor: i64,
+    /// How long the topic that `migrate` makes keeps events.
+    pub(crate) retention: String,
+    /// Whether fewer than three replicas are accepted.
+    pub(crate) allow_few_replicas: bool,
+    /// Further settings of the client, such as those of TLS and SASL.
+    pub(crate) properties_file: Option<String>,
 }
 
 /// ScyllaDB or Cassandra.
@@ -167,10 +202,27 @@ impl Default for Raw {
             logging: RawLogging::default(),
             log: "embedded".to_owned(),
             store: "embedded".to_owned(),
+            kafka: RawKafka::default(),
             scylla: RawScylla::default(),
             events: RawEvents::default(),
             delivery: RawDelivery::default(),
             egress: RawEgress::default(),
+        }
+    }
+}
+
+impl Default for RawKafka {
+    fn default() -> Self {
+        Self {
+            brokers: vec!["127.0.0.1:9092".to_owned()],
+            topic_prefix: "postrider".to_owned(),
+            group_protocol: "classic".to_owned(),
+            session_timeout: "10s".to_owned(),
+            partitions: 24,
+            replication_factor: 3,
+            retention: "8d".to_owned(),
+            allow_few_replicas: false,
+            properties_file: None,
         }
     }
 }

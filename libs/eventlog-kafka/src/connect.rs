@@ -1,0 +1,171 @@
+//! Opening the log of a cluster.
+
+use std::sync::{Arc, Mutex};
+
+use ports::Clock;
+use rdkafka::consumer::Consumer as _;
+
+use crate::client::CALL_TIMEOUT;
+use crate::error::OpenError;
+use crate::feed::KafkaFeed;
+use crate::log::KafkaLog;
+use crate::producer::Producer;
+use crate::reader::Readers;
+use crate::settings::Settings;
+use crate::topics::{self, Admin, Topic};
+
+/// A cluster of brokers whose topics are as they have to be.
+pub struct Kafka {
+    log: Arc<KafkaLog>,
+    feed: Arc<KafkaFeed>,
+    id: String,
+}
+
+impl Kafka {
+    /// Looks at the topics, and opens the ports on them.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and what to do.
+    pub async fn connect(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let events = describe(settings).await?;
+        check(settings, &events).await?;
+        let topic = settings.events();
+        let refused =
+            |error: rdkafka::error::KafkaError| OpenError::Settings { reason: error.to_string() };
+        let shards = events.partitions;
+        let producer = Producer::new(settings, topic.clone(), shards).map_err(refused)?;
+        let readers = Readers::new(settings.clone(), topic.clone(), clock.clone());
+        let cluster = readers
+            .with(|client, topic| {
+                // Brings the id along; it is waited for otherwise.
+                client.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
+                Ok(client.client().fetch_cluster_id(CALL_TIMEOUT))
+            })
+            .await
+            .map_err(|error| OpenError::Call {
+                what: "name its cluster".to_owned(),
+                reason: error.to_string(),
+            })?;
+        let feed = blocking({
+            let settings = settings.clone();
+            move || {
+                KafkaFeed::open(&settings).map_err(|error| {
+                    let topic = settings.hints();
+                    OpenError::of_topic("read", &topic, settings.brokers(), &error, None)
+                })
+            }
+        });
+        let feed = feed.await?;
+        let id = format!("kafka {}/{topic}", cluster.unwrap_or_default());
+        let log = KafkaLog {
+            settings: settings.clone(),
+            topic,
+            shards,
+            producer,
+            readers,
+            clock,
+            members: Mutex::default(),
+        };
+        Ok(Self { log: Arc::new(log), feed: Arc::new(feed), id })
+    }
+
+    /// The event log.
+    #[must_use]
+    pub fn log(&self) -> Arc<KafkaLog> {
+        self.log.clone()
+    }
+
+    /// The hints.
+    #[must_use]
+    pub fn feed(&self) -> Arc<KafkaFeed> {
+        self.feed.clone()
+    }
+
+    /// Names the log among others: its cluster and its topic.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether the brokers answer.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub async fn ping(&self) -> ports::Result<()> {
+        let asked = self
+            .log
+            .readers
+            .with(|client, topic| client.fetch_metadata(Some(topic), CALL_TIMEOUT).map(drop));
+        asked.await
+    }
+
+    /// How many members a group has; only those of the classic protocol are seen.
+    ///
+    /// # Errors
+    /// When the brokers do not say.
+    pub async fn members(&self, group: &str) -> ports::Result<usize> {
+        let group = group.to_owned();
+        let asked = self.log.readers.with(move |client, _| {
+            let found = client.fetch_group_list(Some(&group), CALL_TIMEOUT)?;
+            Ok(found.groups().iter().map(|group| group.members().len()).sum())
+        });
+        asked.await
+    }
+
+    /// Waits until the members that were dropped have left their groups, so that others need not wait for their silence.
+    pub async fn close(&self) {
+        let log = self.log.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || log.wait_for_members()).await {
+            tracing::error!(%error, "closing the event log panicked");
+        }
+    }
+}
+
+/// Looks at all topics; answers for the events'.
+async fn describe(settings: &Settings) -> Result<Topic, OpenError> {
+    let settings = settings.clone();
+    blocking(move || {
+        let wanted = topics::wanted(&settings);
+        let mut found = wanted.iter().map(|wanted| topics::describe(&settings, &wanted.name));
+        let events =
+            found.next().unwrap_or_else(|| Err(OpenError::NoTopic { topic: settings.events() }))?;
+        found.try_for_each(|topic| topic.map(drop))?;
+        Ok(events)
+    })
+    .await
+}
+
+/// What would lose events.
+async fn check(settings: &Settings, events: &Topic) -> Result<(), OpenError> {
+    let admin = Admin::new(settings)?;
+    let topic = settings.events();
+    // Where settings may not be seen, doctor says so; that alone is no reason to stand still.
+    let setting = async |name: &str| match admin.setting(&topic, name).await {
+        Ok(value) => value,
+        Err(error) => {
+            tracing::warn!(%error, topic, name, "a topic's setting cannot be read (DESCRIBE_CONFIGS); it is taken to be safe");
+            None
+        }
+    };
+    if let Some(policy) = setting("cleanup.policy").await
+        && policy.contains("compact")
+    {
+        return Err(OpenError::Compacted { topic, policy });
+    }
+    let in_sync = setting("min.insync.replicas").await;
+    let in_sync = in_sync.and_then(|value| value.parse().ok());
+    let too_few = events.replicas < 3 || in_sync.is_some_and(|in_sync: usize| in_sync < 2);
+    if too_few && !settings.allow_few_replicas {
+        let replicas = events.replicas;
+        return Err(OpenError::FewReplicas { topic, replicas, in_sync: in_sync.unwrap_or(1) });
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, OpenError> {
+    tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| {
+        Err(OpenError::Call { what: "answer".to_owned(), reason: error.to_string() })
+    })
+}

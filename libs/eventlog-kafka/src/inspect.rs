@@ -1,0 +1,207 @@
+//! What is unsafe about the topics: for `postrider doctor`.
+
+use std::time::Duration;
+
+use rdkafka::error::KafkaError;
+
+use crate::error::OpenError;
+use crate::settings::Settings;
+use crate::topics::{self, Admin, Topic};
+
+/// How bad something is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    /// As it should be.
+    Ok,
+    /// Works, and is still unsafe.
+    Warn,
+    /// Loses events, or does not work.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was looked at.
+    pub what: String,
+    /// What is wrong and how to mend it; empty when nothing is.
+    pub problem: String,
+}
+
+/// Events that are replayed may be this old: what the log has to keep (`spec.md`: 7 days, and a day for the one who looks late).
+const REPLAY_WINDOW: Duration = Duration::from_secs(8 * 24 * 3_600);
+
+/// Looks at every topic.
+///
+/// # Errors
+/// When the brokers cannot be asked at all.
+pub async fn inspect(settings: &Settings) -> Result<Vec<Finding>, OpenError> {
+    let admin = Admin::new(settings)?;
+    let mut findings = Vec::new();
+    for wanted in topics::wanted(settings) {
+        let asked = (settings.clone(), wanted.name.clone());
+        let found = tokio::task::spawn_blocking(move || topics::describe(&asked.0, &asked.1));
+        let found = found.await.map_err(|error| OpenError::Call {
+            what: "answer".to_owned(),
+            reason: error.to_string(),
+        })?;
+        match found {
+            Ok(topic) => {
+                let mut look = Look { settings, admin: &admin, name: &wanted.name, findings };
+                look.topic(&topic, wanted.name == settings.events()).await;
+                findings = look.findings;
+            }
+            Err(error @ (OpenError::NoTopic { .. } | OpenError::Rights { .. })) => {
+                findings.push(Finding {
+                    severity: Severity::Fail,
+                    what: format!("topic {}", wanted.name),
+                    problem: error.to_string(),
+                });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(findings)
+}
+
+struct Look<'a> {
+    settings: &'a Settings,
+    admin: &'a Admin,
+    name: &'a str,
+    findings: Vec<Finding>,
+}
+
+impl Look<'_> {
+    async fn topic(&mut self, topic: &Topic, holds_events: bool) {
+        self.tell("exists", Severity::Ok, String::new());
+        self.replicas(topic, holds_events).await;
+        if holds_events {
+            self.settings_of_events().await;
+        }
+    }
+
+    async fn replicas(&mut self, topic: &Topic, holds_events: bool) {
+        let name = self.name;
+        let bad = if holds_events && !self.settings.allow_few_replicas {
+            Severity::Fail
+        } else {
+            Severity::Warn
+        };
+        let (replicas, in_sync) = (topic.replicas, topic.in_sync);
+        if replicas < 3 {
+            self.tell("replicas", bad, format!("{replicas} of each partition: the loss of one broker stops or loses events; kafka-reassign-partitions to 3"));
+        } else if in_sync < replicas {
+            self.tell(
+                "replicas",
+                Severity::Warn,
+                format!("{in_sync} of {replicas} are in sync: a broker is away or slow"),
+            );
+        } else {
+            self.tell("replicas", Severity::Ok, String::new());
+        }
+        let safe = |value: &str| value.parse().is_ok_and(|in_sync: u16| in_sync >= 2);
+        let mend = format!(
+            "set it to 2, since with 1 an acknowledged event is on one broker: kafka-configs --alter --entity-type topics --entity-name {name} --add-config min.insync.replicas=2"
+        );
+        self.setting("min.insync.replicas", safe, bad, &mend).await;
+    }
+
+    async fn settings_of_events(&mut self) {
+        let name = self.name;
+        let alter = |setting: &str| {
+            format!(
+                "kafka-configs --alter --entity-type topics --entity-name {name} --add-config {setting}"
+            )
+        };
+        self.setting(
+            "cleanup.policy",
+            |value| value == "delete",
+            Severity::Fail,
+            &format!(
+                "events that share a key would be removed: {}",
+                alter("cleanup.policy=delete")
+            ),
+        )
+        .await;
+        self.setting(
+            "message.timestamp.type",
+            |value| value == "LogAppendTime",
+            Severity::Warn,
+            &format!(
+                "producers' clocks decide what a replay of a time range finds: {}",
+                alter("message.timestamp.type=LogAppendTime")
+            ),
+        )
+        .await;
+        self.setting(
+            "unclean.leader.election.enable",
+            |value| value == "false",
+            Severity::Fail,
+            &format!(
+                "acknowledged events may be lost: {}",
+                alter("unclean.leader.election.enable=false")
+            ),
+        )
+        .await;
+        let long = |value: &str| {
+            value.parse().is_ok_and(|ms: i64| {
+                ms < 0 || u128::from(ms.unsigned_abs()) >= REPLAY_WINDOW.as_millis()
+            })
+        };
+        let retention = format!("retention.ms={}", REPLAY_WINDOW.as_millis());
+        self.setting(
+            "retention.ms",
+            long,
+            Severity::Warn,
+            &format!(
+                "shorter than what replay and catching up need (8 days): {}",
+                alter(&retention)
+            ),
+        )
+        .await;
+        self.setting(
+            "retention.bytes",
+            |value| value == "-1",
+            Severity::Warn,
+            "events may go before their time is over: unset it, or watch that it never binds",
+        )
+        .await;
+        self.setting(
+            "max.message.bytes",
+            |value| value.parse().is_ok_and(|bytes: usize| bytes >= crate::RECORD_BYTES_MAX),
+            Severity::Fail,
+            &format!("large events are refused: {}", alter("max.message.bytes=1048588")),
+        )
+        .await;
+    }
+
+    async fn setting(
+        &mut self,
+        setting: &str,
+        is_safe: impl Fn(&str) -> bool,
+        bad: Severity,
+        mend: &str,
+    ) {
+        let found: Result<Option<String>, KafkaError> =
+            self.admin.setting(self.name, setting).await;
+        match found {
+            Ok(Some(value)) if is_safe(&value) => self.tell(setting, Severity::Ok, String::new()),
+            Ok(Some(value)) => self.tell(setting, bad, format!("is {value}; {mend}")),
+            Ok(None) => {
+                self.tell(
+                    setting,
+                    Severity::Warn,
+                    "cannot be read: grant DESCRIBE_CONFIGS on the topic".to_owned(),
+                );
+            }
+            Err(error) => self.tell(setting, Severity::Warn, format!("cannot be read: {error}")),
+        }
+    }
+
+    fn tell(&mut self, what: &str, severity: Severity, problem: String) {
+        let what = format!("topic {} {what}", self.name);
+        self.findings.push(Finding { severity, what, problem });
+    }
+}

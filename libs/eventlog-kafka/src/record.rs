@@ -1,0 +1,45 @@
+//! Records as Kafka's messages.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use domain::record::Record;
+use domain::{LogPosition, Position, Shard, Timestamp};
+use ports::LogRecord;
+use rdkafka::Message as _;
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers as _, OwnedHeaders};
+
+/// A message as a record of the log.
+pub(crate) fn from_message(message: &BorrowedMessage<'_>) -> LogRecord {
+    let copied = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+    LogRecord {
+        at: LogPosition {
+            shard: Shard(u16::try_from(message.partition()).unwrap_or(u16::MAX)),
+            position: Position(message.offset().unsigned_abs()),
+        },
+        time: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or_default()),
+        record: Record {
+            key: message.key().map(copied),
+            headers: message.headers().map(headers).unwrap_or_default(),
+            value: message.payload().map(copied),
+        },
+    }
+}
+
+fn headers(headers: &BorrowedHeaders) -> Vec<(String, Option<Bytes>)> {
+    // rdkafka 0.39 panics on a name that is not UTF-8. No header of ours has such a name, and any producer may write one.
+    let get = |index| catch_unwind(AssertUnwindSafe(|| headers.get(index))).ok();
+    let owned = |header: Header<'_, &[u8]>| {
+        (header.key.to_owned(), header.value.map(Bytes::copy_from_slice))
+    };
+    (0..headers.count()).filter_map(get).map(owned).collect()
+}
+
+/// The headers of a record as Kafka's.
+pub(crate) fn to_headers<'a>(
+    headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
+) -> OwnedHeaders {
+    headers.fold(OwnedHeaders::new_with_capacity(16), |all, (key, value)| {
+        all.insert(Header { key, value })
+    })
+}

@@ -1,0 +1,150 @@
+//! What the adapter is told.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// How members of the consumer group agree on who owns what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum GroupProtocol {
+    /// The classic one with the cooperative-sticky assignor: works with every broker.
+    #[default]
+    Classic,
+    /// KIP-848, brokers from 4.0 on: session and heartbeat times are the broker's.
+    Consumer,
+}
+
+impl GroupProtocol {
+    /// The names that a configuration may use.
+    pub const NAMES: &str = "classic or consumer";
+
+    /// Reads a name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "classic" => Some(Self::Classic),
+            "consumer" => Some(Self::Consumer),
+            _ => None,
+        }
+    }
+}
+
+/// How to reach the brokers, and what the topics are called.
+#[derive(Clone)]
+pub struct Settings {
+    /// `host:port` of some brokers; the others are learnt from them.
+    pub brokers: Vec<String>,
+    /// Topics are `<prefix>.events`, `.quarantine`, `.hints` and `.outcomes`.
+    pub topic_prefix: String,
+    /// How the group agrees.
+    pub group_protocol: GroupProtocol,
+    /// How long a worker may be silent before its shards go to others; also the length of its lease. 6 s to 45 s by the brokers' defaults.
+    pub session_timeout: Duration,
+    /// Partitions of the events' topic when it is made.
+    pub partitions: u16,
+    /// Replicas of topics when they are made.
+    pub replication_factor: u8,
+    /// Whether fewer than 3 replicas or 2 in-sync ones are taken: for a trial.
+    pub allow_few_replicas: bool,
+    /// How long the events' topic keeps records, when it is made.
+    pub retention: Duration,
+    /// Further settings of librdkafka, such as those of TLS and SASL. They may hold secrets.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// The settings that safety rests on: nobody else sets them.
+const OURS: &[&str] = &[
+    "acks",
+    "allow.auto.create.topics",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "check.crcs",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.protocol",
+    "isolation.level",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+    "metadata.broker.list",
+    "partition.assignment.strategy",
+    "partitioner",
+    "request.required.acks",
+    "session.timeout.ms",
+    "transactional.id",
+];
+
+impl Settings {
+    /// Settings with the built-in values.
+    #[must_use]
+    pub fn new(brokers: Vec<String>, topic_prefix: impl Into<String>) -> Self {
+        Self {
+            brokers,
+            topic_prefix: topic_prefix.into(),
+            group_protocol: GroupProtocol::default(),
+            session_timeout: Duration::from_secs(10),
+            partitions: 24,
+            replication_factor: 3,
+            allow_few_replicas: false,
+            retention: Duration::from_secs(8 * 24 * 3_600),
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a name may begin topics: letters, digits, `.`, `_` and `-`, 1 to 200 of them (Kafka allows 249 for the whole).
+    #[must_use]
+    pub fn is_topic_prefix(text: &str) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        (1..=200).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with('.')
+    }
+
+    /// Whether a property is one that Postrider sets itself.
+    #[must_use]
+    pub fn is_ours(property: &str) -> bool {
+        OURS.contains(&property)
+    }
+
+    /// The topic of events.
+    #[must_use]
+    pub fn events(&self) -> String {
+        format!("{}.events", self.topic_prefix)
+    }
+
+    /// The topic of records that are no events.
+    #[must_use]
+    pub fn quarantine(&self) -> String {
+        format!("{}.quarantine", self.topic_prefix)
+    }
+
+    /// The topic of hints.
+    #[must_use]
+    pub fn hints(&self) -> String {
+        format!("{}.hints", self.topic_prefix)
+    }
+
+    /// The topic of attempts as they happen.
+    #[must_use]
+    pub fn outcomes(&self) -> String {
+        format!("{}.outcomes", self.topic_prefix)
+    }
+
+    pub(crate) fn brokers(&self) -> String {
+        self.brokers.join(",")
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("brokers", &self.brokers)
+            .field("topic_prefix", &self.topic_prefix)
+            .field("group_protocol", &self.group_protocol)
+            .field("session_timeout", &self.session_timeout)
+            .field("properties", &self.properties.keys())
+            .finish_non_exhaustive()
+    }
+}

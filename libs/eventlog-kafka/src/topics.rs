@@ -1,0 +1,194 @@
+//! Making topics, and looking at them.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::client::{self, CALL_TIMEOUT, Context};
+use crate::error::OpenError;
+use crate::settings::Settings;
+
+/// What [`migrate`] did about a topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Made {
+    /// Its name.
+    pub topic: String,
+    /// Its partitions.
+    pub partitions: u16,
+    /// Whether it was made now; otherwise it was there.
+    pub is_new: bool,
+}
+
+/// Partitions of the quarantine and of the outcomes, whose records need no order among each other.
+const SIDE_PARTITIONS: u16 = 6;
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A topic as it should be.
+pub(crate) struct Wanted {
+    pub(crate) name: String,
+    pub(crate) partitions: u16,
+    pub(crate) retention: Duration,
+}
+
+/// The topics of an installation, the events' first.
+pub(crate) fn wanted(settings: &Settings) -> [Wanted; 4] {
+    let topic = |name, partitions, retention| Wanted { name, partitions, retention };
+    [
+        topic(settings.events(), settings.partitions, settings.retention),
+        // As long as a person may need to look at what came in wrong.
+        topic(settings.quarantine(), SIDE_PARTITIONS, settings.retention.max(HOUR * 24 * 14)),
+        topic(settings.hints(), 1, HOUR),
+        topic(settings.outcomes(), SIDE_PARTITIONS, HOUR * 24),
+    ]
+}
+
+/// Makes the topics that are missing. Safe to run twice and from two processes; topics that exist are left as they are.
+///
+/// # Errors
+/// One line that says what is wrong and what to do.
+pub async fn migrate(settings: &Settings) -> Result<Vec<Made>, OpenError> {
+    let admin = Admin::new(settings)?;
+    let mut made = Vec::new();
+    for wanted in wanted(settings) {
+        made.push(admin.make(&wanted).await?);
+    }
+    Ok(made)
+}
+
+/// What an administrator's client can do.
+pub(crate) struct Admin {
+    client: AdminClient<Context>,
+    context: Context,
+    settings: Settings,
+}
+
+impl Admin {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, OpenError> {
+        let context = Context::default();
+        let config = client::asker(settings);
+        let client = AdminClient::from_config_and_context(&config, context.clone())
+            .map_err(|error| OpenError::Settings { reason: error.to_string() })?;
+        Ok(Self { client, context, settings: settings.clone() })
+    }
+
+    async fn make(&self, wanted: &Wanted) -> Result<Made, OpenError> {
+        let retention = wanted.retention.as_millis().to_string();
+        let in_sync = if self.settings.replication_factor >= 3 { "2" } else { "1" };
+        let replication = TopicReplication::Fixed(i32::from(self.settings.replication_factor));
+        let topic = NewTopic::new(&wanted.name, i32::from(wanted.partitions), replication)
+            .set("cleanup.policy", "delete")
+            .set("message.timestamp.type", "LogAppendTime")
+            .set("min.insync.replicas", in_sync)
+            .set("unclean.leader.election.enable", "false")
+            .set("retention.ms", &retention);
+        let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT * 2));
+        let made = self.client.create_topics([&topic], &options).await;
+        let made = made.map_err(|error| self.failed("make", &wanted.name, &error))?;
+        let is_new = match made.into_iter().next() {
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => false,
+            Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) => {
+                let factor = self.settings.replication_factor;
+                return Err(OpenError::Call {
+                    what: format!("make topic {}", wanted.name),
+                    reason: format!(
+                        "there are fewer brokers than kafka.replication_factor = {factor}: start more, or lower it (and set kafka.allow_few_replicas) for a trial"
+                    ),
+                });
+            }
+            Some(Err((
+                _,
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed,
+            ))) => {
+                return Err(OpenError::Rights {
+                    what: format!("make topic {}", wanted.name),
+                    right: format!(
+                        "CREATE on topics with prefix {}, or make the topic yourself",
+                        self.settings.topic_prefix
+                    ),
+                });
+            }
+            Some(Err((_, code))) => {
+                return Err(OpenError::Call {
+                    what: format!("make topic {}", wanted.name),
+                    reason: code.to_string(),
+                });
+            }
+            Some(Ok(_)) | None => true,
+        };
+        Ok(Made { topic: wanted.name.clone(), partitions: wanted.partitions, is_new })
+    }
+
+    /// One setting of a topic; `None` when it may not be seen.
+    pub(crate) async fn setting(&self, topic: &str, name: &str) -> KafkaResult<Option<String>> {
+        let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT));
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let found = self.client.describe_configs(&asked, &options).await?;
+        let Some(Ok(resource)) = found.into_iter().next() else { return Ok(None) };
+        Ok(resource.get(name).and_then(|entry| entry.value.clone()))
+    }
+
+    fn failed(&self, what: &str, topic: &str, error: &rdkafka::error::KafkaError) -> OpenError {
+        let trouble = self.context.take_trouble();
+        OpenError::of_topic(what, topic, self.settings.brokers(), error, trouble)
+    }
+}
+
+/// A topic as it is.
+pub(crate) struct Topic {
+    pub(crate) partitions: u16,
+    /// The fewest replicas of a partition.
+    pub(crate) replicas: usize,
+    /// The fewest in-sync replicas now.
+    pub(crate) in_sync: usize,
+}
+
+/// Looks at a topic. Blocks.
+pub(crate) fn describe(settings: &Settings, name: &str) -> Result<Topic, OpenError> {
+    let context = Context::default();
+    let config = client::asker(settings);
+    let consumer: BaseConsumer<Context> =
+        BaseConsumer::from_config_and_context(&config, context.clone())
+            .map_err(|error| OpenError::Settings { reason: error.to_string() })?;
+    let failed = |error: &rdkafka::error::KafkaError| {
+        let trouble = context.take_trouble();
+        OpenError::of_topic("read", name, settings.brokers(), error, trouble)
+    };
+    // Connection trouble is told by the client's queue, which somebody has to serve.
+    let metadata = match consumer.fetch_metadata(Some(name), CALL_TIMEOUT) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            let _ = consumer.poll(Duration::ZERO);
+            return Err(failed(&error));
+        }
+    };
+    let found = metadata.topics().iter().find(|topic| topic.name() == name);
+    let Some(found) = found else {
+        return Err(OpenError::NoTopic { topic: name.to_owned() });
+    };
+    if let Some(code) = found.error() {
+        let error = rdkafka::error::KafkaError::MetadataFetch(code.into());
+        return Err(failed(&error));
+    }
+    let partitions = found.partitions();
+    if partitions.is_empty() {
+        return Err(OpenError::NoTopic { topic: name.to_owned() });
+    }
+    let max = usize::from(domain::LogPosition::OFF_LOG.0);
+    if partitions.len() > max {
+        let partitions = partitions.len();
+        return Err(OpenError::TooManyPartitions { topic: name.to_owned(), partitions, max });
+    }
+    let fewest = |of: fn(&rdkafka::metadata::MetadataPartition) -> usize| {
+        partitions.iter().map(of).min().unwrap_or_default()
+    };
+    Ok(Topic {
+        partitions: u16::try_from(partitions.len()).unwrap_or(u16::MAX),
+        replicas: fewest(|partition| partition.replicas().len()),
+        in_sync: fewest(|partition| partition.isr().len()),
+    })
+}

@@ -1,0 +1,76 @@
+//! The log and the feed keep the contracts of their ports, on a real broker.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ports::EventLog;
+use ports::conformance::{LogFixture, LogUnderTest, config_feed_suite, event_log_suite};
+use postrider_eventlog_kafka::{GroupProtocol, Kafka, Settings};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use runtime::SystemClock;
+
+use crate::broker::{self, connect, made};
+
+struct Fixture {
+    broker: String,
+    protocol: GroupProtocol,
+}
+
+struct OneLog {
+    settings: Settings,
+    kafka: Option<Kafka>,
+}
+
+#[async_trait]
+impl LogFixture for Fixture {
+    async fn fresh(&self) -> Box<dyn LogUnderTest> {
+        let mut settings = broker::settings(&self.broker);
+        settings.group_protocol = self.protocol;
+        let settings = made(settings).await;
+        let kafka = connect(&settings, Arc::new(SystemClock::new())).await;
+        Box::new(OneLog { settings, kafka: Some(kafka) })
+    }
+}
+
+#[async_trait]
+impl LogUnderTest for OneLog {
+    fn log(&self) -> Arc<dyn EventLog> {
+        self.kafka.as_ref().expect("open").log()
+    }
+
+    async fn restart(&mut self) {
+        if let Some(kafka) = self.kafka.take() {
+            kafka.close().await;
+        }
+        self.kafka = Some(connect(&self.settings, Arc::new(SystemClock::new())).await);
+    }
+
+    async fn remove_all(&mut self) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.settings.brokers.join(","));
+        let admin: AdminClient<DefaultClientContext> = config.create().expect("a client");
+        let topic = self.settings.events();
+        let mut before = TopicPartitionList::new();
+        for partition in 0..i32::from(self.settings.partitions) {
+            before.add_partition_offset(&topic, partition, Offset::End).expect("an offset");
+        }
+        admin.delete_records(&before, &AdminOptions::new()).await.expect("records removed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_of_a_cluster_keeps_its_contracts() {
+    let Some(broker) = broker::broker() else { return };
+    event_log_suite(&Fixture { broker, protocol: GroupProtocol::Classic }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_feed_of_a_cluster_keeps_its_contracts() {
+    let Some(broker) = broker::broker() else { return };
+    let settings = made(broker::settings(&broker)).await;
+    let kafka = connect(&settings, Arc::new(SystemClock::new())).await;
+    config_feed_suite(kafka.feed().as_ref()).await;
+}

@@ -1,0 +1,4 @@
+//! The event log on a real Apache Kafka, which the test runner starts (`POSTRIDER_TEST_KAFKA`).
+
+mod broker;
+mod conformance;
