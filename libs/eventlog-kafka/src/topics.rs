@@ -23,8 +23,8 @@ pub struct Made {
     pub is_new: bool,
 }
 
-/// Partitions of the quarantine and of the outcomes, whose records need no order among each other.
-const SIDE_PARTITIONS: u16 = 6;
+/// Most partitions of the quarantine and of the outcomes, whose records need no order among each other.
+const SIDE_PARTITIONS_MAX: u16 = 6;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A topic as it should be.
@@ -37,12 +37,13 @@ pub(crate) struct Wanted {
 /// The topics of an installation, the events' first.
 pub(crate) fn wanted(settings: &Settings) -> [Wanted; 4] {
     let topic = |name, partitions, retention| Wanted { name, partitions, retention };
+    let side = settings.partitions.min(SIDE_PARTITIONS_MAX);
     [
         topic(settings.events(), settings.partitions, settings.retention),
         // As long as a person may need to look at what came in wrong.
-        topic(settings.quarantine(), SIDE_PARTITIONS, settings.retention.max(HOUR * 24 * 14)),
+        topic(settings.quarantine(), side, settings.retention.max(HOUR * 24 * 14)),
         topic(settings.hints(), 1, HOUR),
-        topic(settings.outcomes(), SIDE_PARTITIONS, HOUR * 24),
+        topic(settings.outcomes(), side, HOUR * 24),
     ]
 }
 

@@ -1,12 +1,10 @@
 //! A keyspace of a scenario's own, where the scenarios run on the store of a cluster.
 
 use std::env;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, ensure};
-use tokio::process::Command;
+use anyhow::{Context, Result};
 
 /// Which store the scenarios run on: `scylla`, or the embedded one.
 const STORE: &str = "POSTRIDER_E2E_STORE";
@@ -62,16 +60,6 @@ impl Keyspace {
             ("POSTRIDER_SCYLLA__REPLICATION_FACTOR", "1".to_owned()),
             ("POSTRIDER_SCYLLA__ALLOW_FEW_REPLICAS", "true".to_owned()),
         ]
-    }
-
-    /// Makes keyspace and tables as an operator does.
-    pub(crate) async fn migrate(&self, mut postrider: Command, data_dir: &Path) -> Result<()> {
-        let command = postrider.arg("migrate").arg("--data-dir").arg(data_dir);
-        let output = command.envs(self.variables()).output().await.context("postrider migrate")?;
-        let (out, err) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "postrider migrate: {out}{err}");
-        Ok(())
     }
 }
 

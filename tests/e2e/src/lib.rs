@@ -26,6 +26,7 @@ mod logs;
 mod receiver;
 mod rest;
 mod server;
+mod topics;
 mod wait;
 
 pub use cassandra::Cassandra;

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::keyspace::Keyspace;
 use crate::logs::Logs;
+use crate::topics::Topics;
 use crate::{Cli, DEADLINE, Grpc, Rest, binary};
 
 /// What stands before the address in the line that says that a process is ready (surface §2).
@@ -33,6 +34,8 @@ pub struct Options {
     expected_errors: Vec<String>,
     /// Where the process keeps all but its events, if not in its directory.
     keyspace: Option<Arc<Keyspace>>,
+    /// Where its events lie, if not in its directory.
+    topics: Option<Arc<Topics>>,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             envs: vec![],
             expected_errors: vec![],
             keyspace: None,
+            topics: None,
         }
     }
 }
@@ -85,13 +89,32 @@ impl Options {
         let data_dir = Arc::new(TempDir::new().context("a directory for the data")?);
         if self.script.is_none() && self.keyspace.is_none() {
             self.keyspace = Keyspace::of_scenario().await?.map(Arc::new);
+            self.topics = Topics::of_scenario()?.map(Arc::new);
         }
-        if let Some(keyspace) = &self.keyspace {
-            let mut migrate = command(binary::postrider()?);
-            migrate.envs(self.envs.iter().map(|(name, value)| (name, value)));
-            keyspace.migrate(migrate, data_dir.path()).await?;
+        if self.keyspace.is_some() || self.topics.is_some() {
+            self.migrate(data_dir.path()).await?;
         }
         self.start_on(data_dir).await
+    }
+
+    /// Makes keyspace, tables and topics as an operator does.
+    async fn migrate(&self, data_dir: &Path) -> Result<()> {
+        let mut migrate = command(binary::postrider()?);
+        migrate.arg("migrate").arg("--data-dir").arg(data_dir);
+        let output = migrate.envs(self.variables(data_dir)).output().await;
+        let output = output.context("postrider migrate")?;
+        let (out, err) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "postrider migrate: {out}{err}");
+        Ok(())
+    }
+
+    /// The whole environment of a process of the scenario.
+    fn variables(&self, data_dir: &Path) -> Vec<(String, String)> {
+        let keyspace = self.keyspace.iter().flat_map(|keyspace| keyspace.variables());
+        let topics = self.topics.iter().flat_map(|topics| topics.variables(data_dir));
+        let cluster = keyspace.chain(topics).map(|(name, value)| (name.to_owned(), value));
+        cluster.chain(self.envs.iter().cloned()).collect()
     }
 
     /// Uses a keyspace on this node (`host:port`), whatever store the scenarios run on.
@@ -113,8 +136,7 @@ impl Options {
             .args(["--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir.path())
             .args(&self.args)
-            .envs(self.keyspace.iter().flat_map(|keyspace| keyspace.variables()))
-            .envs(self.envs.iter().map(|(name, value)| (name, value)))
+            .envs(self.variables(data_dir.path()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -352,6 +374,7 @@ impl Stopped {
     /// As [`Options::start`].
     pub async fn start_with(self, mut options: Options) -> Result<Server> {
         options.keyspace.clone_from(&self.options.keyspace);
+        options.topics.clone_from(&self.options.topics);
         options.start_on(self.data_dir).await
     }
 
@@ -361,6 +384,7 @@ impl Stopped {
     /// As [`Options::start`].
     pub async fn try_with(&self, mut options: Options) -> Result<Server> {
         options.keyspace.clone_from(&self.options.keyspace);
+        options.topics.clone_from(&self.options.topics);
         options.start_on(Arc::clone(&self.data_dir)).await
     }
 

@@ -231,14 +231,10 @@ fn together(settings: &Settings, layers: &Layers) -> Result<(), ConfigError> {
             Ok(())
         }
         (LogKind::Kafka(_), StoreKind::Scylla(_)) => {
-            // Every process seals and opens the same secrets, and takes the same token.
+            // Every process seals and opens the same secrets.
             if settings.key_file.is_none() {
                 let problem = "is missing: all processes of a cluster need the same keys. Name a file that each has; the first `postrider migrate` makes it";
                 return Err(layers.bad_value("secrets.key_file", problem));
-            }
-            if settings.token.is_none() && settings.roles.contains(&Role::ControlPlane) {
-                let problem = "is missing: all processes of a cluster take the same token. Set it, or auth.token_file";
-                return Err(layers.bad_value("auth.token", problem));
             }
             Ok(())
         }
