@@ -16,125 +16,18 @@
 #   POSTRIDER_CASSANDRA_OPTS=-Xmx1g     more options for java
 set -euo pipefail
 
-version=5.0.9
+server=Cassandra version=5.0.9 started="Startup complete"
 usage="usage: scripts/cassandra.sh DIR [HOST] | --check | --fetch"
-die() {
-  echo "$1" >&2
-  exit 1
-}
+source "$(dirname "$0")/jars.sh"
 
-[ $# -ge 1 ] && [ $# -le 2 ] || die "$usage"
-dir="$1" host="${2:-127.0.0.1}"
-case "$dir" in
-  --check | --fetch) ;;
-  -* | "") die "$usage" ;;
-  *)
-    mkdir -p "$dir/tmp"
-    dir="$(cd "$dir" && pwd)"
-    ;;
-esac
-source "$(dirname "$0")/env.sh"
-config="$root/scripts/cluster/cassandra"
-jars="$cache/cluster/cassandra-$version"
-java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
-
-# Stops with one line unless java is one that runs this Cassandra, and the jars are there or can be fetched.
-check() {
-  local hint="install JDK 17 (Debian: apt-get install openjdk-17-jre-headless; macOS: brew install openjdk@17)" major
-  java_version="$("$java" -version 2>&1)" || die "Cassandra needs Java: $hint"
-  major="$(sed -n 's/.* version "\([0-9]*\).*/\1/p' <<<"$java_version" | head -n 1)"
-  # 24 dropped the security manager, without which Cassandra 5.0 does not start.
-  [ "${major:-0}" -ge 17 ] && [ "$major" -le 23 ] || die "Cassandra needs Java 17 to 23, $java is ${major:-unknown}: $hint"
-  [ -e "$jars/.complete" ] || command -v mvn >/dev/null 2>&1 ||
-    die "Maven fetches Cassandra: install maven (Debian: apt-get install maven; macOS: brew install maven)"
-}
-
-# Puts the jars into the cache. Two may do so at once: the folder appears as a whole, and the later one goes.
-fetch() {
-  local log
-  [ ! -e "$jars/.complete" ] || return 0
-  mkdir -p "$cache/cluster"
-  rm -rf "$jars"
-  new="$(mktemp -d "$jars.XXXXXX")"
-  trap 'rm -rf "$new"' EXIT
-  log="$new/mvn.log"
-  if ! mvn -q -B -f "$config/pom.xml" dependency:copy-dependencies -Dcassandra.version="$version" \
-    -DincludeScope=runtime -DoutputDirectory="$new" >"$log" 2>&1; then
-    echo "mvn could not fetch Cassandra $version: $(grep -m 1 ERROR "$log" || tail -n 1 "$log")" >&2
-    exit 1
-  fi
-  rm "$log"
-  touch "$new/.complete"
-  trap - EXIT
-  mv "$new" "$jars"
-  rm -rf "${jars:?}/${new##*/}"
-}
-
-# Sets $command to a node's command line: its data in $1, the rest is options for java.
+# node_command DATA OPTION…: sets $command to the command line of a node with that data. Options are java's.
 node_command() {
-  local data="$1" jar classpath=
+  local data="$1"
   shift
-  # In one order, because an archive of classes holds only for the class path that it was made with.
-  for jar in "$jars"/*.jar; do classpath+="${classpath:+:}$jar"; done
+  find_classpath
   command=("$java" "@$config/jvm.options" -Djava.io.tmpdir="$dir/tmp" -Dcassandra.storagedir="$data"
     -Dcassandra.config="file:$dir/cassandra.yaml" -Dlogback.configurationFile="$config/logback.xml"
     "$@" -cp "$classpath" org.apache.cassandra.service.CassandraDaemon)
-}
-
-# Sets $archive to an archive of the loaded classes (a third off a start's CPU time), made once for each version of Java. An
-# empty file says that it could not be made here. Java starts without one that does not fit.
-class_archive() {
-  archive="$jars/classes-$(cksum <<<"$java_version" | cut -d ' ' -f 1).jsa"
-  [ ! -e "$archive" ] || return 0
-  new="$archive.$$"
-  node_command "$dir/tmp/archive" -XX:ArchiveClassesAtExit="$new"
-  "${command[@]}" >"$dir/archive.log" 2>&1 &
-  pid=$!
-  trap 'kill -KILL "$pid" 2>/dev/null || :; rm -f "$new"' EXIT
-  for ((i = 0; i < 600; i++)); do
-    if grep -qs "Startup complete" "$dir/archive.log" || ! kill -0 "$pid" 2>/dev/null; then break; fi
-    sleep 0.1
-  done
-  # The archive is written at an orderly end; one that takes longer than a minute is not waited for.
-  kill -TERM "$pid" 2>/dev/null || :
-  for ((i = 0; i < 600; i++)); do
-    kill -0 "$pid" 2>/dev/null || break
-    sleep 0.1
-  done
-  kill -KILL "$pid" 2>/dev/null || :
-  wait "$pid" 2>/dev/null || :
-  trap - EXIT
-  [ -s "$new" ] || : >"$new"
-  mv -f "$new" "$archive"
-  rm -rf "$dir/tmp/archive" "$dir/archive.log"
-}
-
-# Prints a port of $host on which nothing listens. Below 32768, where no system takes ports for outgoing connections.
-free_port() {
-  local port
-  while :; do
-    port=$((20000 + (RANDOM % 12000)))
-    (: <"/dev/tcp/$host/$port") 2>/dev/null || break
-  done
-  echo "$port"
-}
-
-# Sets $cql_port and $storage_port, and writes them to DIR/ports.
-choose_ports() {
-  local name port
-  cql_port="${POSTRIDER_CASSANDRA_PORT:-}" storage_port="${POSTRIDER_CASSANDRA_STORAGE_PORT:-}"
-  if [ -e "$dir/ports" ]; then
-    while read -r name port; do
-      case "$name" in
-        cql) : "${cql_port:=$port}" ;;
-        storage) : "${storage_port:=$port}" ;;
-      esac
-    done <"$dir/ports"
-  fi
-  : "${cql_port:=$(free_port)}"
-  while [ -z "$storage_port" ] || [ "$storage_port" = "$cql_port" ]; do storage_port="$(free_port)"; done
-  printf 'cql %s\nstorage %s\n' "$cql_port" "$storage_port" >"$dir/ports.new"
-  mv "$dir/ports.new" "$dir/ports"
 }
 
 # Writes DIR/cassandra.yaml: the file of the repository, and what this start decides.
@@ -158,7 +51,8 @@ END
   } >"$dir/cassandra.yaml"
 }
 
-check
+# Java 24 dropped the security manager, without which Cassandra 5.0 does not start.
+check 17 23
 case "$dir" in
   --check) exit 0 ;;
   --fetch)
@@ -183,9 +77,17 @@ esac
 # Not at a start that fails below: nobody is to take the last start's log for this one's.
 rm -f "$dir/cassandra.log"
 fetch
-choose_ports
+choose_port cql "${POSTRIDER_CASSANDRA_PORT:-}"
+cql_port="$port"
+choose_port storage "${POSTRIDER_CASSANDRA_STORAGE_PORT:-}"
+storage_port="$port"
+write_ports
 write_config
-class_archive
+if ! find_archive; then
+  node_command "$dir/tmp/archive" -XX:ArchiveClassesAtExit="$new_archive"
+  make_archive "${command[@]}"
+  rm -rf "$dir/tmp/archive"
+fi
 options=(-Dcassandra.unsafesystem="$unsafe")
 [ ! -s "$archive" ] || options+=(-XX:SharedArchiveFile="$archive")
 # shellcheck disable=SC2206 # words of options
