@@ -4,6 +4,9 @@
 buf_version=1.75.0
 standardwebhooks_py_version=1.1.0
 standardwebhooks_npm_version=1.1.1
+# Kafka for Python: on librdkafka, and without it.
+confluent_kafka_version=2.16.1
+kafka_python_version=3.0.12
 
 # python_venv NAME REQUIREMENT…: makes the venv unless it is complete; prints its path, or a reason on failure.
 python_venv() {
@@ -42,9 +45,11 @@ find_buf() {
 }
 
 # Exports POSTRIDER_PY_VENV, or sets $python_missing and returns 1.
-setup_python_client() {
-  local venv version=$standardwebhooks_py_version
-  if venv="$(python_venv "standardwebhooks-$version" "standardwebhooks==$version")"; then
+setup_python_clients() {
+  local venv name
+  name="clients-$standardwebhooks_py_version-$confluent_kafka_version-$kafka_python_version"
+  if venv="$(python_venv "$name" "standardwebhooks==$standardwebhooks_py_version" \
+    "confluent-kafka==$confluent_kafka_version" "kafka-python==$kafka_python_version")"; then
     export POSTRIDER_PY_VENV="$venv"
   else
     python_missing="$venv"

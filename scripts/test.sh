@@ -42,7 +42,7 @@ fi
 suite "build" cargo build --workspace --all-targets --profile ci --locked
 suite "demo" demo
 
-setup_python_client || left_out "standardwebhooks for Python" "$python_missing"
+setup_python_clients || left_out "clients in Python" "$python_missing"
 setup_node_client || left_out "standardwebhooks for Node" "$node_missing"
 wait_for_cassandra
 suite "tests" cargo test --workspace --profile ci --locked
