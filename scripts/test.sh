@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every check and test. A suite that fails does not hide the ones after it; a suite that cannot run is named with its reason.
 # POSTRIDER_REQUIRE_CLUSTER=1 makes such a suite a failure. POSTRIDER_LONG=1 runs the long forms. POSTRIDER_TEST_CQL=host:port
-# is a Cassandra or ScyllaDB to use instead of starting one.
+# is a Cassandra or ScyllaDB to use instead of starting one, POSTRIDER_TEST_KAFKA=host:port such a Kafka.
 set -euo pipefail
 source "$(dirname "$0")/env.sh"
 source scripts/suites.sh
@@ -9,6 +9,7 @@ source scripts/clients.sh
 source scripts/cluster.sh
 need_build_tools
 start_cassandra
+start_kafka
 
 # The tour that was built, without a viewer: its summary is enough, unless it fails.
 demo() {
@@ -45,6 +46,7 @@ suite "demo" demo
 setup_python_clients || left_out "clients in Python" "$python_missing"
 setup_node_client || left_out "standardwebhooks for Node" "$node_missing"
 wait_for_cassandra
+wait_for_kafka
 suite "tests" cargo test --workspace --profile ci --locked
 
 if [ -n "${POSTRIDER_TEST_CQL:-}" ]; then
@@ -54,5 +56,7 @@ if [ -n "${POSTRIDER_TEST_CQL:-}" ]; then
 else
   left_out "tests on Cassandra" "$cassandra_missing"
 fi
+
+[ -n "${POSTRIDER_TEST_KAFKA:-}" ] || left_out "tests on Kafka" "$kafka_missing"
 
 summary
