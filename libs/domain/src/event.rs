@@ -37,6 +37,13 @@ pub struct Event {
     pub traceparent: Option<Arc<str>>,
 }
 
+/// Whether a text may name a channel: `[A-Za-z0-9_.:/-]{1,128}`.
+#[must_use]
+pub fn is_channel(text: &str) -> bool {
+    (1..=limits::CHANNEL_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:/-".contains(&b))
+}
+
 /// Names one event in the log: an id that was used twice is two of these.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct EventRef {

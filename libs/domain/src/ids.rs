@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::limits;
@@ -131,6 +132,18 @@ impl EventId {
     #[must_use]
     pub fn from_uuid(uuid: Uuid) -> Self {
         Self(format!("evt_{}", uuid.simple()).into())
+    }
+
+    /// The id of a CloudEvent, which source and id name together: its own where it can be one, otherwise one that is derived, the same at each repeat.
+    #[must_use]
+    pub fn of_cloud_event(source: &str, id: &str) -> Self {
+        Self::parse(id).unwrap_or_else(|_| {
+            let length = (source.len() as u64).to_be_bytes();
+            let digest =
+                Sha256::new().chain_update(length).chain_update(source).chain_update(id).finalize();
+            let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+            Self(format!("ce_{hex}").into())
+        })
     }
 
     /// The time in an id of ours, in milliseconds since the Unix epoch; `None` for a publisher's own id.

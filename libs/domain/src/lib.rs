@@ -33,7 +33,7 @@ pub use command::{Command, CommandId, CommandKind};
 pub use dead_letter::{DeadLetter, DeadLetterId, DeadLetterReason, Resolution};
 pub use delivery_state::{DeliveryState, DeliverySummary};
 pub use endpoint::{DisableReason, Endpoint, EndpointState, SealedSecret};
-pub use event::{ApiVersion, ContentType, Event, EventRef};
+pub use event::{ApiVersion, ContentType, Event, EventRef, is_channel};
 pub use header_rules::{HeaderError, check_custom_header};
 pub use ids::{
     AttemptId, EndpointId, EndpointUid, EventId, EventType, IdError, RunId, SubscriptionId,

@@ -57,7 +57,29 @@ pub async fn migrate(settings: &Settings) -> Result<Vec<Made>, OpenError> {
     for wanted in wanted(settings) {
         made.push(admin.make(&wanted).await?);
     }
+    for topic in made.iter().filter(|made| made.is_new) {
+        until_known(settings, &topic.topic).await?;
+    }
     Ok(made)
+}
+
+/// Brokers answer for a topic a moment before all of them know it.
+async fn until_known(settings: &Settings, topic: &str) -> Result<(), OpenError> {
+    const LOOKS_MAX: usize = 50;
+    const PAUSE: Duration = Duration::from_millis(100);
+    for _ in 0..LOOKS_MAX {
+        let (settings, topic) = (settings.clone(), topic.to_owned());
+        let found = tokio::task::spawn_blocking(move || describe(&settings, &topic)).await;
+        match found {
+            Ok(Err(OpenError::NoTopic { .. })) => tokio::time::sleep(PAUSE).await,
+            Ok(found) => return found.map(drop),
+            Err(error) => {
+                let what = "answer".to_owned();
+                return Err(OpenError::Call { what, reason: error.to_string() });
+            }
+        }
+    }
+    Err(OpenError::NoTopic { topic: topic.to_owned() })
 }
 
 /// What an administrator's client can do.

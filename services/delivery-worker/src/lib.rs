@@ -16,6 +16,7 @@ mod calls;
 mod config;
 mod inbox;
 mod looks;
+mod poison;
 mod reader;
 mod recorder;
 mod target;
@@ -23,4 +24,4 @@ mod tenants;
 mod worker;
 
 pub use config::{Config, Deps};
-pub use worker::{Worker, WorkerError};
+pub use worker::{Alarms, Worker, WorkerError};

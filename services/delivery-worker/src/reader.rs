@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::record::decode;
+use domain::record::{Poison, decode};
 use domain::{
     EndpointUid, Epoch, Event, LaneRow, LogPosition, Position, Revision, Shard, TenantId,
 };
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::calls::{cause, next_wait, remedy, within};
 use crate::config::{Config, Deps};
+use crate::poison::PoisonWatch;
 use crate::tenants::{TenantView, Tenants};
 
 /// What the loop hears of the log.
@@ -39,8 +40,11 @@ pub(crate) enum FromLog {
 pub(crate) struct MatchedRecord {
     pub(crate) at: LogPosition,
     pub(crate) bytes: usize,
-    pub(crate) matched: Option<(Arc<Event>, Vec<EndpointUid>)>,
+    pub(crate) matched: Option<Matched>,
 }
+
+/// An event with the endpoints that it matches.
+type Matched = (Arc<Event>, Vec<EndpointUid>);
 
 /// Positions to ack: the newest of each shard.
 pub(crate) type Acks = BTreeMap<Shard, (Epoch, Position)>;
@@ -57,6 +61,7 @@ pub(crate) struct Reader {
     pub(crate) deps: Deps,
     pub(crate) config: Config,
     pub(crate) tenants: Arc<Tenants>,
+    pub(crate) poison: PoisonWatch,
 }
 
 impl Reader {
@@ -117,10 +122,13 @@ impl Reader {
     async fn prepare(&self, item: ports::Result<ConsumerItem>) -> Option<FromLog> {
         match item {
             Ok(ConsumerItem::Assigned { shard, epoch, acked, head, lease }) => {
+                self.poison.forget(shard);
                 let (lanes, views) = self.take_over(shard).await;
                 Some(FromLog::Assigned { shard, epoch, acked, head, lease, lanes, views })
             }
-            Ok(ConsumerItem::Records { records, .. }) => Some(self.match_records(records).await),
+            Ok(ConsumerItem::Records { shard, records }) => {
+                self.match_records(shard, records).await
+            }
             Ok(ConsumerItem::Revoked { shard }) => Some(FromLog::Revoked(shard)),
             Ok(ConsumerItem::Gap { shard, from, to }) => {
                 tracing::error!(
@@ -165,43 +173,67 @@ impl Reader {
         (lanes, views.into_values().collect())
     }
 
-    async fn match_records(&self, records: Vec<LogRecord>) -> FromLog {
+    /// Decodes and matches records. `None` for those of a shard that has stopped: they stay unacked, and are given again after the next assignment.
+    async fn match_records(&self, shard: Shard, records: Vec<LogRecord>) -> Option<FromLog> {
+        if self.poison.has_stopped(shard) {
+            return None;
+        }
+        let decoded: Vec<Result<Arc<Event>, Poison>> =
+            records.iter().map(|record| self.decode(record)).collect();
         let mut wanted: BTreeMap<TenantId, Revision> = BTreeMap::new();
-        let mut events = Vec::with_capacity(records.len());
-        for record in records {
-            let event = self.decode(&record);
-            if let Some(event) = &event {
-                let newest = wanted.entry(event.tenant.clone()).or_default();
-                *newest = (*newest).max(event.revision.unwrap_or_default());
-            }
-            events.push((record.at, record.record.size(), event));
+        for event in decoded.iter().flatten() {
+            let newest = wanted.entry(event.tenant.clone()).or_default();
+            *newest = (*newest).max(event.revision.unwrap_or_default());
         }
         let views = self.views(wanted).await;
-        let matching = |at: LogPosition, event: Arc<Event>| {
-            let uids = if let Some(view) = views.get(&event.tenant) {
-                view.matcher.matching(&event).into_iter().collect()
-            } else {
-                tracing::error!(%at, tenant = %event.tenant, "a record names a tenant that does not exist and is passed over");
-                Vec::new()
+        let known = |event: Arc<Event>| {
+            let unknown = || Poison {
+                field: "postrider_tenant",
+                reason: format!("there is no tenant {}", event.tenant),
             };
-            (event, uids)
+            let view = views.get(&event.tenant).ok_or_else(unknown)?;
+            let uids = view.matcher.matching(&event).into_iter().collect();
+            Ok((event, uids))
         };
-        let matched = events.into_iter().map(|(at, bytes, event)| MatchedRecord {
-            at,
-            bytes,
-            matched: event.map(|event| matching(at, event)),
-        });
-        let records = matched.collect();
-        FromLog::Records { records, views: views.into_values().collect() }
+        let decided: Vec<Result<Matched, Poison>> =
+            decoded.into_iter().map(|event| event.and_then(known)).collect();
+        if self.poison.stops_at(shard, decided.iter().map(Result::is_err)) {
+            tracing::error!(
+                shard = shard.0,
+                "most records of a shard are no events: it stops, and nothing of it is passed over; correct their producer, then restart this process"
+            );
+            return None;
+        }
+        let mut matched = Vec::with_capacity(records.len());
+        for (record, decided) in records.into_iter().zip(decided) {
+            let bytes = record.record.size();
+            let found = match decided {
+                Ok(found) => Some(found),
+                Err(poison) => {
+                    self.set_aside(&record, &poison).await;
+                    None
+                }
+            };
+            matched.push(MatchedRecord { at: record.at, bytes, matched: found });
+        }
+        Some(FromLog::Records { records: matched, views: views.into_values().collect() })
     }
 
-    /// The event of a record; `None`, and an error in the log, when it is none.
-    fn decode(&self, record: &LogRecord) -> Option<Arc<Event>> {
-        match decode(&record.record, record.at, record.time, &self.config.api_version) {
-            Ok(event) => Some(Arc::new(event)),
-            Err(poison) => {
-                tracing::error!(at = %record.at, %poison, "a record of the log is no event and is passed over; it stays readable at this place");
-                None
+    fn decode(&self, record: &LogRecord) -> Result<Arc<Event>, Poison> {
+        decode(&record.record, record.at, record.time, &self.config.api_version).map(Arc::new)
+    }
+
+    /// Puts a record that is no event where a person finds it; waits for that as long as it must, since the shard goes on without it then.
+    async fn set_aside(&self, record: &LogRecord, poison: &Poison) {
+        tracing::error!(at = %record.at, %poison, "a record of the log is no event and is set aside");
+        let mut told = false;
+        loop {
+            let call = self.deps.log.quarantine(record, poison);
+            match within(&*self.deps.clock, call).await {
+                Ok(()) => return,
+                Err(error) => {
+                    self.wait_after(&error, &mut told, "the quarantine", &record.at).await;
+                }
             }
         }
     }

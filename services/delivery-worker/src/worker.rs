@@ -4,6 +4,8 @@ mod apply;
 mod seen;
 mod tells;
 
+pub use tells::Alarms;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use tokio::task::JoinSet;
 use crate::attempt::Attempts;
 use crate::config::{Config, Deps};
 use crate::looks::{Look, LookOwner, LookQueue, Looks};
+use crate::poison::PoisonWatch;
 use crate::reader::{Acks, FromLog, Reader};
 use crate::recorder::Recording;
 use crate::target::Target;
@@ -89,6 +92,7 @@ pub struct Worker {
     commands_seen: Seen,
     owned: watch::Sender<BTreeSet<Shard>>,
     egress_degraded: watch::Sender<bool>,
+    poison: PoisonWatch,
 }
 
 /// The loop's ends of the channels.
@@ -133,6 +137,7 @@ impl Worker {
             commands_seen: Seen::default(),
             owned: watch::Sender::new(BTreeSet::new()),
             egress_degraded: watch::Sender::new(false),
+            poison: PoisonWatch::default(),
         }
     }
 
@@ -148,8 +153,12 @@ impl Worker {
         let tenants = self.tenants.clone();
         let config = Config::clone(&self.config);
         let mut tasks: JoinSet<&'static str> = JoinSet::new();
-        let reader =
-            Reader { deps: self.deps.clone(), config: config.clone(), tenants: tenants.clone() };
+        let reader = Reader {
+            deps: self.deps.clone(),
+            config: config.clone(),
+            tenants: tenants.clone(),
+            poison: self.poison.clone(),
+        };
         let stop = shutdown.clone();
         tasks.spawn(async move {
             reader.run(log_tx, acks_rx, stop).await;

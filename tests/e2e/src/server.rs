@@ -1,27 +1,22 @@
-//! The process under test.
+//! The process under test, or the processes.
+
+mod process;
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::keyspace::Keyspace;
-use crate::logs::Logs;
 use crate::topics::Topics;
 use crate::{Cli, DEADLINE, Grpc, Rest, binary};
-
-/// What stands before the address in the line that says that a process is ready (surface §2).
-const READY: &str = "postrider ready on http://";
-/// Lines of the log that a failure shows.
-const TAIL_LINES: usize = 40;
+use process::{Process, TAIL_LINES};
 
 /// How to start a process. The default is `postrider dev` on a free port and a fresh directory.
 #[derive(Clone)]
@@ -36,6 +31,7 @@ pub struct Options {
     keyspace: Option<Arc<Keyspace>>,
     /// Where its events lie, if not in its directory.
     topics: Option<Arc<Topics>>,
+    is_log_embedded: bool,
 }
 
 impl Default for Options {
@@ -48,6 +44,7 @@ impl Default for Options {
             expected_errors: vec![],
             keyspace: None,
             topics: None,
+            is_log_embedded: false,
         }
     }
 }
@@ -89,7 +86,9 @@ impl Options {
         let data_dir = Arc::new(TempDir::new().context("a directory for the data")?);
         if self.script.is_none() && self.keyspace.is_none() {
             self.keyspace = Keyspace::of_scenario().await?.map(Arc::new);
-            self.topics = Topics::of_scenario()?.map(Arc::new);
+            if !self.is_log_embedded {
+                self.topics = Topics::of_scenario()?.map(Arc::new);
+            }
         }
         if self.keyspace.is_some() || self.topics.is_some() {
             self.migrate(data_dir.path()).await?;
@@ -117,6 +116,13 @@ impl Options {
         cluster.chain(self.envs.iter().cloned()).collect()
     }
 
+    /// Keeps events in the scenario's directory, whatever log the scenarios run on: for what is about the files there.
+    #[must_use]
+    pub fn embedded_log(mut self) -> Self {
+        self.is_log_embedded = true;
+        self
+    }
+
     /// Uses a keyspace on this node (`host:port`), whatever store the scenarios run on.
     #[must_use]
     pub fn store_on(mut self, node: impl Into<String>) -> Self {
@@ -125,30 +131,53 @@ impl Options {
     }
 
     async fn start_on(self, data_dir: Arc<TempDir>) -> Result<Server> {
-        let logs = Logs::new();
+        let front = self.start_one(data_dir.path(), self.front_roles()).await?;
+        let mut others = Vec::new();
+        for roles in self.other_roles() {
+            others.push(self.start_one(data_dir.path(), Some(roles)).await?);
+        }
+        Ok(Server { front, others, data_dir, options: self })
+    }
+
+    /// Whether the roles run in processes of their own: only a log and a store of a cluster can be shared by them.
+    fn is_apart(&self) -> bool {
+        self.topics.is_some() && self.keyspace.is_some() && roles_apart()
+    }
+
+    /// The roles of the process that scenarios talk to; all, unless they are apart.
+    fn front_roles(&self) -> Option<&'static str> {
+        self.is_apart().then_some("control-plane")
+    }
+
+    /// The processes beside it.
+    fn other_roles(&self) -> &'static [&'static str] {
+        if self.is_apart() {
+            &["control-plane", "delivery-worker", "delivery-worker", "delivery-worker"]
+        } else {
+            &[]
+        }
+    }
+
+    async fn start_one(&self, data_dir: &Path, roles: Option<&str>) -> Result<Process> {
         let mut process = match &self.script {
             None => command(binary::postrider()?),
             Some(_) => command("sh"),
         };
-        let mut child = process
+        process
             .args(&self.script)
             .arg(&self.subcommand)
             .args(["--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data_dir.path())
+            .arg(data_dir)
             .args(&self.args)
-            .envs(self.variables(data_dir.path()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("starting postrider")?;
-        let mut readers = [
-            logs.collect(child.stdout.take().context("its standard output")?),
-            logs.collect(child.stderr.take().context("its standard error")?),
-        ];
-        let address = ready(&mut child, &logs, &mut readers).await?;
-        Ok(Server { child, address, data_dir, logs, readers, options: self })
+            .envs(roles.map(|roles| ("POSTRIDER_ROLES", roles)))
+            .envs(self.variables(data_dir));
+        Process::start(process).await
     }
+}
+
+/// Whether the runner asks for one process a role.
+fn roles_apart() -> bool {
+    std::env::var_os("POSTRIDER_E2E_ROLES").is_some_and(|value| value == "apart")
 }
 
 /// Makes a command whose environment holds nothing of ours but what the scenario sets: the variables of the test run
@@ -164,42 +193,12 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-async fn ready(
-    child: &mut Child,
-    logs: &Logs,
-    readers: &mut [JoinHandle<()>; 2],
-) -> Result<SocketAddr> {
-    let line = logs.wait_for(|line| line.split_once(READY).map(|(_, rest)| rest.trim().to_owned()));
-    let address = tokio::select! {
-        address = timeout(DEADLINE, line) => address
-            .map_err(|_| anyhow!("postrider was not ready within {} s:\n{}", DEADLINE.as_secs(), logs.tail(TAIL_LINES)))?,
-        status = child.wait() => {
-            let status = status.context("waiting for postrider")?;
-            // Its last words may still be on their way.
-            read_to_the_end(readers).await?;
-            return Err(anyhow!("postrider ended before it was ready ({status}):\n{}", logs.tail(TAIL_LINES)));
-        }
-    };
-    address.parse().with_context(|| format!("`{address}` in the line of readiness"))
-}
-
-async fn read_to_the_end(readers: &mut [JoinHandle<()>; 2]) -> Result<()> {
-    for reader in readers {
-        timeout(DEADLINE, reader)
-            .await
-            .context("the end of its output")?
-            .context("reading its output")?;
-    }
-    Ok(())
-}
-
-/// A running process. Dropping it kills it, and panics if it had logged an ERROR that was not expected.
+/// A running Postrider: one process, or one a role. Dropping it kills all of it, and panics if it had logged an ERROR that was not expected.
 pub struct Server {
-    child: Child,
-    address: SocketAddr,
+    /// The one that scenarios talk to.
+    front: Process,
+    others: Vec<Process>,
     data_dir: Arc<TempDir>,
-    logs: Logs,
-    readers: [JoinHandle<()>; 2],
     options: Options,
 }
 
@@ -215,13 +214,13 @@ impl Server {
     /// Returns where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.front.address
     }
 
     /// Returns `http://127.0.0.1:PORT`, without a slash at the end.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 
     /// Returns the directory of its data.
@@ -233,21 +232,22 @@ impl Server {
     /// Returns the id of the process, for what reads its memory or CPU time.
     #[must_use]
     pub fn process_id(&self) -> Option<u32> {
-        self.child.id()
+        self.front.child.id()
     }
 
     /// Returns a client of REST/JSON.
     #[must_use]
     pub fn rest(&self) -> Rest {
-        Rest::new(self.address)
+        Rest::new(self.address())
     }
 
-    /// Returns clients of gRPC, which connect at the first call.
+    /// Returns clients of gRPC, which connect at the first call: to the last process with an API, where there are several.
     ///
     /// # Errors
     /// When the address is not one that a channel takes.
     pub fn grpc(&self) -> Result<Grpc> {
-        Grpc::new(&self.url())
+        let api = self.others.first().unwrap_or(&self.front);
+        Grpc::new(&format!("http://{}", api.address))
     }
 
     /// Returns a runner of the CLI against this server.
@@ -261,7 +261,11 @@ impl Server {
     /// Returns all that the process printed so far.
     #[must_use]
     pub fn logs(&self) -> String {
-        self.logs.text()
+        self.all().map(|process| process.logs.text()).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Process> {
+        std::iter::once(&self.front).chain(&self.others)
     }
 
     /// Waits for a line of output that contains `part`.
@@ -269,8 +273,15 @@ impl Server {
     /// # Errors
     /// After [`DEADLINE`].
     pub async fn wait_for_log(&self, part: &str) -> Result<String> {
-        let line = self.logs.wait_for(|line| line.contains(part).then(|| line.to_owned()));
-        timeout(DEADLINE, line).await.map_err(|_| anyhow!("no line of output with `{part}`"))
+        let lines = self.all().map(|process| {
+            let found = |line: &str| line.contains(part).then(|| line.to_owned());
+            Box::pin(process.logs.wait_for(found))
+        });
+        let line = futures::future::select_all(lines);
+        let (line, ..) = timeout(DEADLINE, line)
+            .await
+            .map_err(|_| anyhow!("no line of output with `{part}`"))?;
+        Ok(line)
     }
 
     /// Kills it as a power cut would (SIGKILL), and waits until it is gone.
@@ -278,7 +289,9 @@ impl Server {
     /// # Errors
     /// When it cannot be killed, or had logged an unexpected ERROR.
     pub async fn kill(mut self) -> Result<Stopped> {
-        self.child.kill().await.context("killing postrider")?;
+        for process in std::iter::once(&mut self.front).chain(&mut self.others) {
+            process.child.kill().await.context("killing postrider")?;
+        }
         self.stopped().await
     }
 
@@ -295,12 +308,10 @@ impl Server {
     /// # Errors
     /// As [`Server::terminate`].
     pub async fn end_with(mut self, signal: &str) -> Result<Stopped> {
-        let status = self.end_by_signal(signal).await?;
-        ensure!(
-            status.success(),
-            "postrider ended with {status} after SIG{signal}:\n{}",
-            self.logs.tail(TAIL_LINES)
-        );
+        self.signal(signal).await?;
+        for process in std::iter::once(&mut self.front).chain(&mut self.others) {
+            process.ended_after(signal).await?;
+        }
         self.stopped().await
     }
 
@@ -309,46 +320,38 @@ impl Server {
     /// # Errors
     /// When the process is gone.
     pub async fn signal(&self, name: &str) -> Result<()> {
-        let id = self.child.id().context("postrider has ended")?;
-        // `kill` of the shell: no unsafe code, and no program that a small machine may lack.
-        let status =
-            Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status().await?;
-        ensure!(status.success(), "kill -{name} {id}: {status}");
+        for process in self.all() {
+            process.signal(name).await?;
+        }
         Ok(())
     }
 
-    async fn end_by_signal(&mut self, name: &str) -> Result<ExitStatus> {
-        self.signal(name).await?;
-        timeout(DEADLINE, self.child.wait())
-            .await
-            .map_err(|_| {
-                anyhow!("postrider did not end after SIG{name}:\n{}", self.logs.tail(TAIL_LINES))
-            })?
-            .context("waiting for postrider")
-    }
-
     async fn stopped(mut self) -> Result<Stopped> {
-        read_to_the_end(&mut self.readers).await?;
-        let errors = self.logs.errors(&self.options.expected_errors);
-        ensure!(errors.is_empty(), "unexpected errors in the log:\n{}", errors.join("\n"));
-        Ok(Stopped {
-            data_dir: Arc::clone(&self.data_dir),
-            logs: self.logs.text(),
-            options: self.options.clone(),
-        })
+        let mut logs = String::new();
+        for process in std::iter::once(&mut self.front).chain(&mut self.others) {
+            process.read_to_the_end().await?;
+            let errors = process.logs.errors(&self.options.expected_errors);
+            ensure!(errors.is_empty(), "unexpected errors in the log:\n{}", errors.join("\n"));
+            logs.push_str(&process.logs.text());
+        }
+        Ok(Stopped { data_dir: Arc::clone(&self.data_dir), logs, options: self.options.clone() })
     }
 }
 
 impl Drop for Server {
     #[expect(clippy::print_stderr, reason = "a failed scenario shows what the process said")]
     fn drop(&mut self) {
-        // A scenario that fails by an `Err` is not panicking here; libtest shows this for failed ones alone.
-        eprintln!("the end of postrider's output:\n{}", self.logs.tail(TAIL_LINES));
+        for process in self.all() {
+            // A scenario that fails by an `Err` is not panicking here; libtest shows this for failed ones alone.
+            eprintln!("the end of postrider's output:\n{}", process.logs.tail(TAIL_LINES));
+        }
         if thread::panicking() {
             return;
         }
-        let errors = self.logs.errors(&self.options.expected_errors);
-        assert!(errors.is_empty(), "unexpected errors in the log:\n{}", errors.join("\n"));
+        for process in self.all() {
+            let errors = process.logs.errors(&self.options.expected_errors);
+            assert!(errors.is_empty(), "unexpected errors in the log:\n{}", errors.join("\n"));
+        }
     }
 }
 

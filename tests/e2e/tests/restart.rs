@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use postrider_e2e::{Receiver, Reply, Stopped, hmac};
+use postrider_e2e::{Options, Receiver, Reply, Stopped, hmac};
 use serde_json::{Value, json};
 
-use crate::support::{Api, TENANT, answering, quick, start, text};
+use crate::support::{Api, TENANT, answering, quick, start, start_with, text};
 
 #[tokio::test]
 async fn a_restart_finds_everything_also_what_waits() -> Result<()> {
@@ -116,7 +116,7 @@ async fn a_second_process_on_the_same_data_is_refused() -> Result<()> {
 
 /// Starts once with some data, and gives the directory after a clean end.
 async fn ended() -> Result<Stopped> {
-    let (server, api) = start().await?;
+    let (server, api) = start_with(Options::default().embedded_log()).await?;
     let receiver = answering(200).await?;
     api.endpoint("shop", &receiver.url("/"), json!({})).await?;
     let id = api.publish("payment.completed").await?;
@@ -182,7 +182,7 @@ async fn assert_refused_after_a_kill(
     file: &str,
     damage: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
-    let (server, api) = start().await?;
+    let (server, api) = start_with(Options::default().embedded_log()).await?;
     api.endpoint("shop", "http://127.0.0.1:9/", json!({})).await?;
     api.publish("payment.completed").await?;
     let stopped = server.kill().await?;

@@ -63,9 +63,7 @@ pub(crate) fn channels(faults: &mut Faults, field: &str, given: &[String]) -> Ve
     }
     let mut channels: Vec<Arc<str>> = Vec::with_capacity(given.len());
     for (i, channel) in given.iter().enumerate() {
-        let is_valid = (1..=limits::CHANNEL_BYTES_MAX).contains(&channel.len())
-            && channel.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:/-".contains(&b));
-        if !is_valid {
+        if !domain::is_channel(channel) {
             let channel: String = channel.chars().take(80).collect();
             faults.add(
                 format!("{field}[{i}]"),

@@ -13,7 +13,6 @@ use http::header::CONTENT_TYPE;
 use percent_encoding::percent_decode;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 use wire::api::v1;
 
 use super::path::{Path, Violation};
@@ -156,7 +155,7 @@ fn event(
     let text = |name: &str| given(name).cloned().unwrap_or_default();
     let channels = given("postriderchannels").map(|list| list.split(',').map(str::trim));
     Ok(v1::NewEvent {
-        id: id_of(required("source")?, required("id")?),
+        id: EventId::of_cloud_event(required("source")?, required("id")?).to_string(),
         r#type: required("type")?.clone(),
         create_time: time_of("time")?,
         data,
@@ -167,16 +166,4 @@ fn event(
         channels: channels.into_iter().flatten().map(str::to_owned).collect(),
         deliver_time: time_of("postriderdeliverat")?,
     })
-}
-
-/// The event's id: the CloudEvent's where it can be one, otherwise one of source and id together.
-fn id_of(source: &str, id: &str) -> String {
-    if EventId::parse(id).is_ok() {
-        return id.to_owned();
-    }
-    let length = (source.len() as u64).to_be_bytes();
-    let digest =
-        Sha256::new().chain_update(length).chain_update(source).chain_update(id).finalize();
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("ce_{hex}")
 }

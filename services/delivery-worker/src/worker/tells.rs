@@ -10,6 +10,15 @@ use super::Worker;
 /// The operational event of a network at fault (`architecture.md` §6).
 const EGRESS_DEGRADED: &str = "egress.degraded";
 
+/// What a person has to know of.
+#[derive(Clone, Debug)]
+pub struct Alarms {
+    /// Most endpoints fail in ways that speak of the network on our own side: nothing counts as their failure meanwhile.
+    pub egress_degraded: watch::Receiver<bool>,
+    /// Shards that have stopped because most of their records are no events.
+    pub stopped_shards: watch::Receiver<BTreeSet<Shard>>,
+}
+
 impl Worker {
     /// The shards that this worker owns, as they change: it is ready when it has been given any.
     #[must_use]
@@ -17,10 +26,13 @@ impl Worker {
         self.owned.subscribe()
     }
 
-    /// Whether most endpoints fail in ways that speak of the network on our own side, as it changes: nothing counts as their failure meanwhile.
+    /// What a person has to know of, as it changes.
     #[must_use]
-    pub fn egress_degraded(&self) -> watch::Receiver<bool> {
-        self.egress_degraded.subscribe()
+    pub fn alarms(&self) -> Alarms {
+        Alarms {
+            egress_degraded: self.egress_degraded.subscribe(),
+            stopped_shards: self.poison.stopped(),
+        }
     }
 
     pub(super) fn tell_egress(&self) {

@@ -1,7 +1,7 @@
 //! The main path, records that are no events, and the end of a worker.
 
 use domain::record::{Record, encode};
-use domain::{Disposition, Event, OutcomeKind, TenantId};
+use domain::{Disposition, Event, OutcomeKind, TenantId, shard_of_key};
 use ports::EventLog as _;
 use testkit::Reply;
 
@@ -30,7 +30,7 @@ async fn what_is_published_is_sent_recorded_and_acked() {
 }
 
 #[tokio::test]
-async fn records_that_are_no_events_are_passed_over() {
+async fn records_that_are_no_events_are_set_aside_and_their_shard_goes_on() {
     let mut world = World::new().await;
     world.endpoint("orders", 1).await;
     world.start().await;
@@ -47,6 +47,32 @@ async fn records_that_are_no_events_are_passed_over() {
     assert_eq!(world.sent("orders").len(), 1);
     assert_eq!(world.acked(last.shard), Some(last.position));
     assert_eq!(good.tenant, tenant());
+    let aside = world.log.quarantined();
+    let fields: Vec<_> = aside.iter().map(|(_, poison)| poison.field).collect();
+    assert_eq!(fields, ["ce_type", "value", "postrider_tenant"]);
+}
+
+#[tokio::test]
+async fn a_shard_of_poison_stops_and_the_others_go_on() {
+    let mut world = World::new().await;
+    world.endpoint("orders", 1).await;
+    world.start().await;
+    let bare = Record { key: Some("evt_bad".into()), ..Record::default() };
+    world.log.append(vec![bare; 60]).await;
+    world.pass(secs(1)).await;
+    let stopped = shard_of_key(b"evt_bad", world.log.shards());
+    assert_eq!(world.acked(stopped), None, "nothing of it is passed over");
+    assert!(world.log.quarantined().is_empty());
+    let mut at = world.publish("evt_1").await;
+    for n in 2.. {
+        if at.shard != stopped {
+            break;
+        }
+        at = world.publish(&format!("evt_{n}")).await;
+    }
+    world.pass(secs(1)).await;
+    assert_eq!(world.acked(at.shard), Some(at.position), "another shard goes on");
+    assert_eq!(world.sent("orders").len(), 1);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use control_plane::server::Readiness;
+use delivery_worker::Alarms;
 use domain::egress_policy::EgressPolicy;
 use egress::Egress;
 use embedded::{Embedded, Options};
@@ -164,11 +165,11 @@ impl Engine {
 
     /// Starts what keeps the engine in order, and what tells whether it works.
     ///
-    /// `egress_degraded` is the delivering role's word on the network, where it runs in this process.
+    /// `alarms` are the delivering role's, where it runs in this process.
     pub(crate) fn keep(
         &self,
         tasks: &mut TaskGroup,
-        egress_degraded: Option<watch::Receiver<bool>>,
+        alarms: Option<Alarms>,
     ) -> watch::Receiver<Readiness> {
         let (tell, readiness) = watch::channel(Readiness::ready());
         if let Some(embedded) = self.watched.embedded.clone() {
@@ -177,7 +178,7 @@ impl Engine {
         }
         let watched = self.watched.clone();
         let shutdown = tasks.shutdown().clone();
-        let watching = health::watch(watched, self.clock.clone(), egress_degraded, tell, shutdown);
+        let watching = health::watch(watched, self.clock.clone(), alarms, tell, shutdown);
         tasks.spawn("health", watching);
         readiness
     }

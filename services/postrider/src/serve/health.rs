@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::server::Readiness;
+use delivery_worker::Alarms;
 use embedded::{Embedded, Health};
 use eventlog_kafka::Kafka;
 use ports::Clock as _;
@@ -29,7 +30,7 @@ pub(super) struct Watched {
 pub(super) async fn watch(
     watched: Watched,
     clock: Arc<SystemClock>,
-    egress_degraded: Option<watch::Receiver<bool>>,
+    alarms: Option<Alarms>,
     tell: watch::Sender<Readiness>,
     shutdown: Shutdown,
 ) -> Result<(), Infallible> {
@@ -42,9 +43,9 @@ pub(super) async fn watch(
             () = shutdown.cancelled() => return Ok(()),
             now = watched.health() => now,
         };
-        if egress_degraded.as_ref().is_some_and(|degraded| *degraded.borrow()) {
-            // Traffic is still wanted: the log takes events, and they are delivered once the network is back.
-            now.reasons.push(EGRESS_DEGRADED.to_owned());
+        if let Some(alarms) = &alarms {
+            // Traffic is still wanted: the log takes events, and they are delivered once the cause is gone.
+            now.reasons.extend(degraded(alarms));
         }
         tell.send_if_modified(|before| {
             let changed = before.ready != now.ready;
@@ -55,6 +56,20 @@ pub(super) async fn watch(
             changed
         });
     }
+}
+
+fn degraded(alarms: &Alarms) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if *alarms.egress_degraded.borrow() {
+        reasons.push(EGRESS_DEGRADED.to_owned());
+    }
+    let stopped: Vec<String> =
+        alarms.stopped_shards.borrow().iter().map(|shard| shard.0.to_string()).collect();
+    if !stopped.is_empty() {
+        let shards = stopped.join(", ");
+        reasons.push(format!("shards.stopped: most records of shard(s) {shards} are no events; correct their producer, then restart"));
+    }
+    reasons
 }
 
 impl Watched {

@@ -51,7 +51,7 @@ impl Process {
             let (config, deps) = engine.delivery_worker(settings);
             Worker::new(config, deps)
         });
-        let readiness = engine.keep(&mut tasks, worker.as_ref().map(Worker::egress_degraded));
+        let readiness = engine.keep(&mut tasks, worker.as_ref().map(Worker::alarms));
         let stop = tasks.shutdown().clone();
         if settings.roles.contains(&Role::ControlPlane) {
             let secret = token.as_ref().map(|token| token.secret.as_str());
