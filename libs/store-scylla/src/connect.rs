@@ -55,10 +55,8 @@ impl Scylla {
     /// # Errors
     /// [`OpenError::OtherLog`] when it is another one's.
     pub async fn claim(&self, event_log: &str) -> Result<(), OpenError> {
-        let owner = self.store.owner(event_log).await.map_err(|error| OpenError::Statement {
-            what: "read whose keyspace it is",
-            reason: error.to_string(),
-        })?;
+        let owner = self.store.owner(event_log).await;
+        let owner = owner.map_err(|error| OpenError::call("read whose keyspace it is", &error))?;
         if owner == event_log {
             return Ok(());
         }

@@ -123,9 +123,17 @@ pub enum OpenError {
         /// Where there are nodes.
         known: String,
     },
-    /// A statement failed.
+    /// A statement was not answered, or not as it may be answered later.
     #[error("the store failed to {what}: {reason}")]
     Statement {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// The database does not take a statement, and will not take it later either.
+    #[error("the store refuses to {what}: {reason}")]
+    Refused {
         /// What was tried.
         what: &'static str,
         /// What it said.
@@ -145,7 +153,21 @@ impl OpenError {
             Some(DbError::Unauthorized) => {
                 Self::Rights { what, keyspace: keyspace.to_owned(), reason: error.to_string() }
             }
+            _ if kind(Effect::Read, error) == ErrorKind::Bug => {
+                Self::Refused { what, reason: error.to_string() }
+            }
             _ => Self::Statement { what, reason: error.to_string() },
+        }
+    }
+
+    /// The error of a call of the store that belongs to opening it.
+    pub(crate) fn call(what: &'static str, error: &ports::Error) -> Self {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        let reason = cause.unwrap_or_else(|| error.to_string());
+        if error.is_retryable() {
+            Self::Statement { what, reason }
+        } else {
+            Self::Refused { what, reason }
         }
     }
 }
@@ -247,6 +269,23 @@ mod tests {
         let timeout = || ExecutionError::RequestTimeout(Duration::from_secs(5));
         assert_eq!(failed("events", Effect::Write, timeout()).kind(), ErrorKind::Unknown);
         assert_eq!(failed("events", Effect::Read, timeout()).kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn a_start_waits_for_what_passes_by_itself_alone() {
+        let statement = |error| OpenError::statement("read the keyspace", "orders", &error);
+        for passes in [db(DbError::Overloaded), db(DbError::ServerError), ExecutionError::EmptyPlan]
+        {
+            let error = statement(passes);
+            assert!(error.is_retryable(), "{error}");
+        }
+        for stays in [db(DbError::Invalid), db(DbError::SyntaxError), db(DbError::Unauthorized)] {
+            let error = statement(stays);
+            assert!(!error.is_retryable(), "{error}");
+        }
+        let call = |kind| OpenError::call("ask", &ports::Error::new(kind, "why"));
+        assert!(call(ErrorKind::Unknown).is_retryable());
+        assert!(!call(ErrorKind::Bug).is_retryable());
     }
 
     #[test]

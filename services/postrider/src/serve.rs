@@ -1,6 +1,7 @@
 //! Starting roles: `dev`, `serve`, and what checks a deployment.
 
 mod check;
+mod cluster;
 mod config;
 mod engine;
 mod health;

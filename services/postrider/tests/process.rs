@@ -47,16 +47,14 @@ impl Server {
     }
 
     fn terminate(&mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        assert!(
-            Command::new("sh")
-                .args(["-c", &format!("kill -TERM {id}")])
-                .status()
-                .unwrap()
-                .success()
-        );
-        self.child.wait().unwrap().code()
+        terminate(&mut self.child)
     }
+}
+
+fn terminate(child: &mut Child) -> Option<i32> {
+    let kill = format!("kill -TERM {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    child.wait().unwrap().code()
 }
 
 impl Drop for Server {
@@ -109,6 +107,34 @@ fn a_directory_in_use_or_without_its_keys_is_refused_with_what_to_do() {
     let (code, found, _) = run(&["doctor", "--data-dir", data_dir]);
     assert_eq!(code, Some(1));
     assert!(found.contains("FAIL keys"), "{found}");
+}
+
+#[test]
+fn a_start_waits_for_its_store_says_so_once_and_sigterm_ends_it_well() {
+    let dir = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap();
+    drop(taken);
+    let mut child = command(&["serve", "--listen", &listen.to_string(), "--log-filter", "debug"])
+        .args(["--data-dir", dir.path().to_str().unwrap()])
+        .env("POSTRIDER_STORE", "scylla")
+        .env("POSTRIDER_SCYLLA__NODES", "127.0.0.1:1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.by_ref().find(|line| line.contains("\"WARN\"")).unwrap();
+    assert!(first.contains("waits for the store") && first.contains("scylla.nodes"), "{first}");
+    for _ in 0..2 {
+        let next = lines.by_ref().find(|line| line.contains("waits for the store")).unwrap();
+        assert!(next.contains("\"DEBUG\""), "one warning: {next}");
+    }
+    let connected = std::net::TcpStream::connect(listen);
+    assert!(connected.is_err(), "a process that waits is not up");
+    assert_eq!(terminate(&mut child), Some(0));
+    let rest: Vec<String> = lines.collect();
+    assert!(!rest.iter().any(|line| line.contains("WARN") || line.contains("ERROR")), "{rest:?}");
 }
 
 #[test]

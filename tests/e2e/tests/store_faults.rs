@@ -138,8 +138,13 @@ async fn strike(
             store.kill().await?;
             ready(&server, false).await?;
             let stopped = server.kill().await?;
-            store.start_again().await?;
-            server = stopped.start().await?;
+            // Postrider is there first, and waits.
+            let (started, serves) = tokio::join!(stopped.start(), store.start_again());
+            serves?;
+            server = started?;
+            let logs = server.logs();
+            ensure!(logs.matches("the start waits for the store").count() == 1, "{logs}");
+            ensure!(logs.contains("the store answers; the start goes on"), "{logs}");
         }
     }
     *load.rest.lock().await = server.rest();

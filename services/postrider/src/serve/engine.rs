@@ -10,15 +10,13 @@ use delivery_worker::Alarms;
 use domain::egress_policy::EgressPolicy;
 use egress::Egress;
 use embedded::{Embedded, Options};
-use eventlog_kafka::Kafka;
 use ports::{Clock, ConfigFeed, EventLog, Stores};
 use runtime::{LocalKeys, Shutdown, SystemClock, SystemRng, TaskGroup};
-use store_scylla::Scylla;
 use tokio::sync::watch;
 
 use super::config::{LogKind, Settings, StoreKind};
 use super::health::{self, Watched};
-use super::identity;
+use super::{cluster, identity};
 
 /// How often expired rows are removed.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
@@ -37,7 +35,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Opens the log, the store and everything else that can refuse to work.
+    /// Opens the log, the store and everything else that can refuse to work. Waits for those of a cluster that do not answer yet.
     ///
     /// # Errors
     /// One line that says what is wrong and what to do.
@@ -54,7 +52,7 @@ impl Engine {
         let kafka = match &settings.log {
             LogKind::Embedded => None,
             LogKind::Kafka(cluster) => {
-                let kafka = Kafka::connect(cluster, clock.clone()).await?;
+                let kafka = cluster::log(cluster, &clock).await?;
                 if embedded.is_some() {
                     ensure!(
                         kafka.members(&group).await? == 0,
@@ -73,9 +71,7 @@ impl Engine {
         let scylla = match &settings.store {
             StoreKind::Embedded => None,
             StoreKind::Scylla(cluster) => {
-                let scylla = Scylla::connect(cluster, clock.clone()).await?;
-                scylla.claim(log_id).await?;
-                Some(scylla.store())
+                Some(cluster::store(cluster, log_id, &clock).await?.store())
             }
         };
         let (log, feed): (Arc<dyn EventLog>, Arc<dyn ConfigFeed>) = match (&kafka, &embedded) {

@@ -1,5 +1,6 @@
 //! One process with its roles: started in order, supervised, drained.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Result};
 use control_plane::server::{Open, Readiness, Server, ServerOptions, StaticToken};
 use delivery_worker::Worker;
 use runtime::{Shutdown, Signals, TaskGroup};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tonic::service::Routes;
 
@@ -23,6 +24,9 @@ use crate::terminal::{Terminal, Tone};
 /// What tasks get beyond the drain deadline, which they keep themselves, before they are aborted.
 const DRAIN_SLACK: Duration = Duration::from_secs(5);
 
+/// Connections that the system keeps for us until we accept them.
+const CONNECTIONS_WAITING: u32 = 1_024;
+
 /// Roles that run in this process.
 pub(crate) struct Process {
     address: SocketAddr,
@@ -33,14 +37,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Opens the engine, listens, and starts the roles. Calls are answered when this returns.
+    /// Opens the engine, which may wait for its store, listens, and starts the roles. Calls are answered when this returns.
     ///
     /// # Errors
     /// One line that says what is wrong and what to do.
     pub(crate) async fn start(settings: &Settings, shutdown: Shutdown) -> Result<Self> {
         let token = identity::token(settings)?;
-        let listener = listen(settings.listen).await?;
-        let address = listener.local_addr().context("the listener has no address")?;
+        let socket = bind(settings.listen)?;
+        let address = socket.local_addr().context("the listener has no address")?;
         let mut policy = settings.egress.clone();
         // SE-2: no tenant reaches our own API through a delivery.
         policy.denied.push(address);
@@ -53,14 +57,15 @@ impl Process {
         });
         let readiness = engine.keep(&mut tasks, worker.as_ref().map(Worker::alarms));
         let stop = tasks.shutdown().clone();
+        let listen = || socket.listen(CONNECTIONS_WAITING).map_err(|error| taken(address, error));
         if settings.roles.contains(&Role::ControlPlane) {
             let secret = token.as_ref().map(|token| token.secret.as_str());
             let server = control_plane(settings, &engine, readiness, secret).await?;
-            tasks.spawn("control-plane", server.serve(listener, stop));
+            tasks.spawn("control-plane", server.serve(listen()?, stop));
         } else {
             // Whoever watches the process asks it all the same; there is nothing else to ask.
             let server = Server::new(Routes::default(), readiness, options(settings, None)?)?;
-            tasks.spawn("health", server.serve(listener, stop));
+            tasks.spawn("health", server.serve(listen()?, stop));
         }
         if let Some(worker) = worker {
             let stop = tasks.shutdown().clone();
@@ -103,10 +108,22 @@ fn notes(settings: &Settings, token: Option<&Path>) -> Vec<String> {
     notes
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}: stop what does, or choose another with --listen")
-    })
+/// Takes the address. Connections are refused until somebody serves them: a start may have to wait, and what watches it must not take it for one that is up.
+fn bind(address: SocketAddr) -> Result<TcpSocket> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Connections of the last process may linger.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    bound().map_err(|error| taken(address, error))
+}
+
+fn taken(address: SocketAddr, error: io::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context(format!(
+        "cannot listen on {address}: stop what does, or choose another with --listen"
+    ))
 }
 
 async fn control_plane(

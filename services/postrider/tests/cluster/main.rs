@@ -9,6 +9,7 @@ mod held_log;
 #[path = "../../../../libs/store-scylla/tests/cluster/keyspace.rs"]
 mod keyspace;
 mod receivers;
+mod start;
 mod takeover;
 mod traffic;
 mod world;
