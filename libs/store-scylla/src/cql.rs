@@ -255,6 +255,12 @@ pub(crate) struct Step {
 }
 
 impl Statement {
+    /// Brings so many rows with each read.
+    pub(crate) fn in_pages_of(mut self, rows: i32) -> Self {
+        self.prepared.set_page_size(rows);
+        self
+    }
+
     /// A statement of a conditional batch.
     pub(crate) fn step(&self, values: Vec<CqlValue>) -> Step {
         self.counters.wrote(1, 0);

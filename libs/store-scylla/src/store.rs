@@ -10,6 +10,7 @@ mod events;
 mod idempotency;
 mod inbox;
 mod installation;
+mod lane_buckets;
 mod lanes;
 mod newest_first;
 mod registry;

@@ -7,26 +7,20 @@ use domain::{BacklogKey, BacklogRow, LaneKey, Seq, Timestamp};
 use ports::{BacklogPage, BacklogStore};
 use scylla::value::CqlTimestamp;
 
-use super::{Store, cql_limit, odd, time, time_of, undecodable};
-use crate::bucket::{Bucket, Placer, hour};
+use super::lane_buckets::LaneBuckets;
+use super::{Store, cql_limit, time, time_of, undecodable};
+use crate::bucket::Bucket;
 use crate::cql::{Cql, NewRow, Statement, all};
 use crate::error::OpenError;
 
 const TABLE: &str = "backlog";
-const BUCKETS: &str = "backlog_buckets";
 const APPEND: &str = "INSERT INTO backlog (endpoint, shard, bucket_start, bucket_width, due, seq, body) VALUES (?, ?, ?, ?, ?, ?, ?)";
 const PAGE: &str = "SELECT due, seq, body FROM backlog
     WHERE endpoint = ? AND shard = ? AND bucket_start = ? AND bucket_width = ? AND (due, seq) > (?, ?) AND (due, seq) <= (?, ?) LIMIT ?";
-const REGISTER: &str =
-    "INSERT INTO backlog_buckets (endpoint, shard, bucket_start, bucket_width) VALUES (?, ?, ?, ?)";
-const FROM_HOUR: &str = "SELECT bucket_start, bucket_width FROM backlog_buckets WHERE endpoint = ? AND shard = ? AND bucket_start >= ?";
-
 pub(super) struct Statements {
     append: Statement,
     page: Statement,
-    register: Statement,
-    from_hour: Statement,
-    placer: Placer<LaneKey>,
+    buckets: LaneBuckets,
 }
 
 impl Statements {
@@ -34,9 +28,7 @@ impl Statements {
         Ok(Self {
             append: cql.prepare(TABLE, APPEND).await?,
             page: cql.prepare(TABLE, PAGE).await?,
-            register: cql.prepare(BUCKETS, REGISTER).await?,
-            from_hour: cql.prepare(BUCKETS, FROM_HOUR).await?,
-            placer: Placer::new(),
+            buckets: LaneBuckets::prepare(cql).await?,
         })
     }
 }
@@ -47,7 +39,7 @@ impl BacklogStore for Store {
         let mut partitions: HashMap<(LaneKey, Bucket), Vec<_>> = HashMap::new();
         let mut new: HashSet<(LaneKey, Bucket)> = HashSet::new();
         for (lane, row) in rows {
-            let place = self.backlog.placer.place(*lane, row.key.due);
+            let place = self.backlog.buckets.place(*lane, row.key.due);
             let partition = (*lane, place.bucket);
             if !place.is_registered {
                 new.insert(partition);
@@ -55,7 +47,9 @@ impl BacklogStore for Store {
             partitions.entry(partition).or_default().push(new_row(*lane, place.bucket, row));
         }
         // A page that is read after the acknowledgement finds the bucket.
-        all(new.into_iter().map(|(lane, bucket)| self.register(lane, bucket))).await?;
+        let buckets = &self.backlog.buckets;
+        all(new.into_iter().map(|(lane, bucket)| buckets.register(&self.cql, lane, bucket)))
+            .await?;
         all(partitions
             .into_values()
             .map(|rows| self.cql.write_partition(&self.backlog.append, rows)))
@@ -107,18 +101,6 @@ fn new_row(lane: LaneKey, bucket: Bucket, row: &BacklogRow) -> NewRow<Row> {
 }
 
 impl Store {
-    async fn register(&self, lane: LaneKey, bucket: Bucket) -> ports::Result<()> {
-        let values = (
-            lane.endpoint.uuid(),
-            i32::from(lane.shard.0),
-            time(bucket.start),
-            bucket.width.seconds(),
-        );
-        self.cql.write(&self.backlog.register, NewRow { values, bytes: 32 }).await?;
-        self.backlog.placer.registered(lane, bucket);
-        Ok(())
-    }
-
     /// The first rows with keys in `(after, upto]`, in order, at most `limit`.
     ///
     /// Buckets are read by their starts. Where an hour outgrew its bucket, later rows of it lie in minutes and seconds that overlap the hour: once enough rows
@@ -135,7 +117,8 @@ impl Store {
         if after >= upto {
             return Ok(rows);
         }
-        for bucket in self.buckets_from(lane, after).await? {
+        let mut buckets = self.backlog.buckets.between(&self.cql, lane, after, upto).await?;
+        while let Some(bucket) = buckets.next().await? {
             if bucket.start > end.due {
                 break;
             }
@@ -180,18 +163,5 @@ impl Store {
             codec::decode_backlog(key, &body).map_err(undecodable(TABLE))
         };
         found.into_iter().map(row).collect()
-    }
-
-    /// The buckets that may hold rows behind a key, by their starts; the wider first.
-    async fn buckets_from(&self, lane: LaneKey, after: BacklogKey) -> ports::Result<Vec<Bucket>> {
-        let key = (lane.endpoint.uuid(), i32::from(lane.shard.0), time(hour(after.due)));
-        let found: Vec<(CqlTimestamp, i32)> = self.cql.read(&self.backlog.from_hour, key).await?;
-        let bucket = |(start, width): (CqlTimestamp, i32)| {
-            Bucket::of_columns(start.0, width).ok_or_else(|| odd(BUCKETS))
-        };
-        let mut buckets = found.into_iter().map(bucket).collect::<ports::Result<Vec<_>>>()?;
-        buckets.retain(|bucket| bucket.end() > after.due);
-        buckets.sort_by_key(|bucket| (bucket.start, std::cmp::Reverse(bucket.width)));
-        Ok(buckets)
     }
 }

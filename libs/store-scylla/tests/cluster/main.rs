@@ -1,5 +1,6 @@
 //! The stores on a real Cassandra or ScyllaDB, which the test runner starts (`POSTRIDER_TEST_CQL`).
 
+mod buckets;
 mod conformance;
 mod keyspace;
 mod lists;
