@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::ExecutionError;
@@ -15,13 +14,13 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 
 use crate::error::{Effect, OpenError, damaged, failed};
+use crate::turns::Turns;
+pub(crate) use crate::turns::{all, gather};
 
 /// Rows of one batch (`performance.md` §5.2).
 const BATCH_ROWS: usize = 50;
 /// Bytes of one batch; Cassandra refuses 50 KiB.
 const BATCH_BYTES: usize = 32 * 1024;
-/// Statements of one call that are under way at once.
-pub(crate) const AT_ONCE: usize = 128;
 /// Rows that one read brings at once where a partition is read whole.
 const PAGE_ROWS: i32 = 1_000;
 
@@ -29,6 +28,7 @@ const PAGE_ROWS: i32 = 1_000;
 pub(crate) struct Cql {
     pub(crate) session: Session,
     keyspace: String,
+    turns: Turns,
     counters: Mutex<BTreeMap<&'static str, Arc<Counters>>>,
 }
 
@@ -71,7 +71,7 @@ pub struct Traffic {
 
 impl Cql {
     pub(crate) fn new(session: Session, keyspace: String) -> Self {
-        Self { session, keyspace, counters: Mutex::default() }
+        Self { session, keyspace, turns: Turns::new(), counters: Mutex::default() }
     }
 
     pub(crate) fn keyspace(&self) -> &str {
@@ -123,7 +123,8 @@ impl Cql {
         row: NewRow<impl SerializeRow>,
     ) -> ports::Result<()> {
         to.counters.wrote(1, row.bytes);
-        let written = self.session.execute_unpaged(&to.prepared, row.values).await;
+        let write = self.session.execute_unpaged(&to.prepared, row.values);
+        let written = self.turns.take(write).await;
         written.map(|_| ()).map_err(|error| failed(to.table, Effect::Write, error))
     }
 
@@ -169,12 +170,25 @@ impl Cql {
             batch.append_statement(to.prepared.clone());
         }
         let values: Vec<V> = rows.into_iter().map(|row| row.values).collect();
-        let written = self.session.batch(&batch, values).await;
+        let written = self.turns.take(self.session.batch(&batch, values)).await;
         written.map(|_| ()).map_err(|error| failed(to.table, Effect::Write, error))
     }
 
     /// Reads one page; gives where to go on, if anywhere.
     pub(crate) async fn read_page<R>(
+        &self,
+        from: &Statement,
+        values: impl SerializeRow,
+        at: PagingState,
+    ) -> ports::Result<(Vec<R>, Option<PagingState>)>
+    where
+        R: for<'f> DeserializeRow<'f, 'f>,
+    {
+        self.turns.take(self.read_page_at_once(from, values, at)).await
+    }
+
+    /// Reads one page without waiting for a turn: whether the store answers is not a question of how much else is under way.
+    pub(crate) async fn read_page_at_once<R>(
         &self,
         from: &Statement,
         values: impl SerializeRow,
@@ -230,7 +244,7 @@ impl Cql {
             batch.append_statement(step.statement);
             values.push(step.values);
         }
-        let done = self.session.batch(&batch, values).await;
+        let done = self.turns.take(self.session.batch(&batch, values)).await;
         let result = done.map_err(|error| failed(table, Effect::Write, error))?;
         applied(table, result)
     }
@@ -242,7 +256,8 @@ impl Cql {
         values: impl SerializeRow,
     ) -> ports::Result<bool> {
         to.counters.wrote(1, 0);
-        let done = self.session.execute_unpaged(&to.prepared, values).await;
+        let set = self.session.execute_unpaged(&to.prepared, values);
+        let done = self.turns.take(set).await;
         let result = done.map_err(|error| failed(to.table, Effect::Write, error))?;
         applied(to.table, result)
     }
@@ -300,27 +315,6 @@ impl Counters {
             rows_read: get(&self.rows_read),
         }
     }
-}
-
-/// Does many things at once, bounded. All are done, also when one fails; the first failure is the answer.
-pub(crate) async fn all<F>(futures: impl IntoIterator<Item = F>) -> ports::Result<()>
-where
-    F: Future<Output = ports::Result<()>>,
-{
-    let mut first: ports::Result<()> = Ok(());
-    let mut running = stream::iter(futures).buffer_unordered(AT_ONCE);
-    while let Some(result) = running.next().await {
-        first = first.and(result);
-    }
-    first
-}
-
-/// Reads many things at once, bounded; the answers come in the order of the questions.
-pub(crate) async fn gather<F, T>(futures: impl IntoIterator<Item = F>) -> ports::Result<Vec<T>>
-where
-    F: Future<Output = ports::Result<T>>,
-{
-    stream::iter(futures).buffered(AT_ONCE).try_collect().await
 }
 
 /// The statement on one line, with its table named in full.

@@ -24,6 +24,7 @@ mod error;
 mod schema;
 mod settings;
 mod store;
+mod turns;
 
 pub use connect::Scylla;
 pub use cql::Traffic;

@@ -1,5 +1,7 @@
 //! Which event log the keyspace belongs to.
 
+use scylla::response::PagingState;
+
 use super::Store;
 use crate::cql::{Cql, Statement};
 use crate::error::OpenError;
@@ -20,11 +22,10 @@ impl Statements {
             owner: cql.prepare(TABLE, OWNER).await?,
         })
     }
-}
 
-impl Statements {
     pub(super) async fn ping(&self, cql: &Cql) -> ports::Result<()> {
-        cql.read::<(String,)>(&self.owner, ()).await.map(|_| ())
+        let start = PagingState::start();
+        cql.read_page_at_once::<(String,)>(&self.owner, (), start).await.map(|_| ())
     }
 }
 
