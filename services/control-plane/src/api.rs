@@ -10,6 +10,7 @@ mod endpoint_mask;
 mod endpoint_service;
 mod event;
 mod event_service;
+mod outage;
 mod policy;
 mod publish;
 mod request;
@@ -22,6 +23,7 @@ pub(crate) mod time;
 use std::sync::Arc;
 
 use tonic::service::Routes;
+use tower::util::MapResponseLayer;
 use wire::api::v1::dead_letter_service_server::DeadLetterServiceServer;
 use wire::api::v1::delivery_service_server::DeliveryServiceServer;
 use wire::api::v1::endpoint_service_server::EndpointServiceServer;
@@ -30,21 +32,28 @@ use wire::api::v1::subscription_service_server::SubscriptionServiceServer;
 
 use crate::app::{App, Config, Deps};
 use crate::rest::REQUEST_BYTES_MAX;
+use outage::Outage;
 
 /// Builds the services of the API over the ports.
 ///
 /// The answer goes to [`crate::server::Server::new`], which adds health, reflection and REST.
 #[must_use]
 pub fn build(config: Config, deps: Deps) -> Routes {
+    let outage = Arc::new(Outage::new(Arc::clone(&deps.clock)));
     let app = Arc::new(App::new(config, deps));
     let endpoints = endpoint_service::Endpoints(Arc::clone(&app));
     let subscriptions = subscription_service::Subscriptions(Arc::clone(&app));
     let events = event_service::Events(Arc::clone(&app));
     let deliveries = delivery_service::Deliveries(Arc::clone(&app));
     let dead_letters = dead_letter_service::DeadLetters(app);
-    Routes::new(EndpointServiceServer::new(endpoints))
+    let routes = Routes::new(EndpointServiceServer::new(endpoints))
         .add_service(SubscriptionServiceServer::new(subscriptions))
         .add_service(EventServiceServer::new(events).max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(DeliveryServiceServer::new(deliveries))
-        .add_service(DeadLetterServiceServer::new(dead_letters))
+        .add_service(DeadLetterServiceServer::new(dead_letters));
+    let look = MapResponseLayer::new(move |answer: axum::response::Response| {
+        outage.look(&answer);
+        answer
+    });
+    Routes::from(routes.into_axum_router().layer(look))
 }

@@ -125,6 +125,8 @@ async fn strike(
             store.kill().await?;
             ready(&server, false).await?;
             store.start_again().await?;
+            let said = server.logs().matches("a dependency failed a call").count();
+            ensure!((1..=20).contains(&said), "{said} lines, with publishers that never rest");
         }
         Fault::StoreFrozen => {
             store.signal("STOP").await?;

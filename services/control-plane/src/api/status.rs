@@ -1,5 +1,6 @@
 //! What an error is on the wire: the one place that knows. Reasons are append-only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ports::{ErrorKind, KeyError};
@@ -54,7 +55,7 @@ impl From<Error> for Status {
             Error::RedriveInProgress(_) => {
                 Details::reason("REDRIVE_IN_PROGRESS").status(Code::Aborted, message)
             }
-            Error::Port(error) => of_port(&error),
+            Error::Port(error) => of_port(error),
             Error::Key(error) => of_key(&error),
         }
     }
@@ -77,20 +78,24 @@ fn fields(details: Details, violations: Vec<Violation>) -> Details {
     })
 }
 
-fn of_port(error: &ports::Error) -> Status {
-    let source = std::error::Error::source(error).map(ToString::to_string);
+fn of_port(error: ports::Error) -> Status {
+    let (code, details, message) = of_kind(error.kind(), error.to_string());
+    let mut status = details.status(code, message);
     match error.kind() {
         ErrorKind::Bug | ErrorKind::Corrupt => {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::error!(%error, source, "a call failed by a fault of ours");
         }
+        // Callers do not see it; `outage` logs it.
         ErrorKind::Unavailable
         | ErrorKind::Unknown
         | ErrorKind::Fenced
         | ErrorKind::TooLarge
-        | ErrorKind::Full => tracing::warn!(%error, source, "a dependency failed a call"),
+        | ErrorKind::Full => {
+            status.set_source(Arc::new(error));
+        }
     }
-    let (code, details, message) = of_kind(error.kind(), error.to_string());
-    details.status(code, message)
+    status
 }
 
 /// A fault of ours outside of any handler. The text is fixed; what happened goes to the log.
