@@ -56,7 +56,7 @@ async fn patiently<T, E: fmt::Display>(
         match Box::pin(open()).await {
             Ok(opened) => {
                 if waits {
-                    tracing::info!(what, "answers; the start goes on");
+                    tracing::info!("{what} answers; the start goes on");
                 }
                 return Ok(opened);
             }
