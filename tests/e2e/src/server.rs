@@ -14,7 +14,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::keyspace::Keyspace;
-use crate::topics::Topics;
+use crate::topics::{self, Topics};
 use crate::{Cli, DEADLINE, Grpc, Rest, binary};
 use process::{Process, TAIL_LINES};
 
@@ -131,12 +131,14 @@ impl Options {
     }
 
     async fn start_on(self, data_dir: Arc<TempDir>) -> Result<Server> {
-        let front = self.start_one(data_dir.path(), self.front_roles()).await?;
-        let mut others = Vec::new();
-        for roles in self.other_roles() {
-            others.push(self.start_one(data_dir.path(), Some(roles)).await?);
-        }
-        Ok(Server { front, others, data_dir, options: self })
+        let front = self.start_one(data_dir.path(), self.front_roles());
+        let others = self.other_roles().iter();
+        let others = others.map(|roles| self.start_one(data_dir.path(), Some(roles)));
+        let (front, others) =
+            futures::future::try_join(front, futures::future::try_join_all(others)).await?;
+        let server = Server { front, others, data_dir, options: self };
+        server.until_shards_are_shared_out().await?;
+        Ok(server)
     }
 
     /// Whether the roles run in processes of their own: only a log and a store of a cluster can be shared by them.
@@ -175,6 +177,9 @@ impl Options {
     }
 }
 
+/// Processes with an API, where roles are apart.
+const API_PROCESSES: usize = 2;
+
 /// Whether the runner asks for one process a role.
 fn roles_apart() -> bool {
     std::env::var_os("POSTRIDER_E2E_ROLES").is_some_and(|value| value == "apart")
@@ -209,6 +214,23 @@ impl Server {
     /// As [`Options::start`].
     pub async fn start() -> Result<Self> {
         Options::default().start().await
+    }
+
+    /// Waits until every worker has its shards: what scenarios say of one endpoint's health holds while no shard moves.
+    async fn until_shards_are_shared_out(&self) -> Result<()> {
+        let workers: Vec<&Process> = self.others.iter().skip(API_PROCESSES - 1).collect();
+        if workers.is_empty() {
+            return Ok(());
+        }
+        let shared_out = || {
+            let owned = workers.iter().map(|worker| worker.shards());
+            let all = owned.clone().sum::<usize>() == topics::PARTITIONS;
+            all && owned.clone().all(|owned| owned > 0)
+        };
+        let looked = crate::wait::until("every worker to have its shards", async || {
+            Ok(shared_out().then_some(()))
+        });
+        looked.await
     }
 
     /// Returns where it listens.

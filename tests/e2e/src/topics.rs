@@ -11,6 +11,9 @@ const LOG: &str = "POSTRIDER_E2E_LOG";
 /// The broker that the test runner started: `host:port`.
 const BROKER: &str = "POSTRIDER_TEST_KAFKA";
 
+/// Partitions of a scenario's events.
+pub(crate) const PARTITIONS: usize = 4;
+
 /// The topics of one scenario. They stay: their broker lives as long as the test run.
 pub(crate) struct Topics {
     broker: String,
@@ -45,7 +48,7 @@ impl Topics {
             ("POSTRIDER_LOG", "kafka".to_owned()),
             ("POSTRIDER_KAFKA__BROKERS", self.broker.clone()),
             ("POSTRIDER_KAFKA__TOPIC_PREFIX", self.prefix.clone()),
-            ("POSTRIDER_KAFKA__PARTITIONS", "4".to_owned()),
+            ("POSTRIDER_KAFKA__PARTITIONS", PARTITIONS.to_string()),
             ("POSTRIDER_KAFKA__REPLICATION_FACTOR", "1".to_owned()),
             ("POSTRIDER_KAFKA__ALLOW_FEW_REPLICAS", "true".to_owned()),
             ("POSTRIDER_KAFKA__SESSION_TIMEOUT", "6s".to_owned()),

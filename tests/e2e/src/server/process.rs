@@ -62,6 +62,13 @@ impl Process {
         Ok(())
     }
 
+    /// How many shards its worker owns, as its log tells.
+    pub(super) fn shards(&self) -> usize {
+        let text = self.logs.text();
+        let (took, gave) = ("took a shard over", "gave a shard up");
+        text.matches(took).count().saturating_sub(text.matches(gave).count())
+    }
+
     pub(super) async fn read_to_the_end(&mut self) -> Result<()> {
         read_to_the_end(&mut self.readers).await
     }
