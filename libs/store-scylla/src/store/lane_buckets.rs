@@ -1,6 +1,6 @@
 //! The registry of a lane's backlog: which stretches of time hold rows, so that a page asks for those alone.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use domain::{BacklogKey, LaneKey, Timestamp};
 use scylla::response::PagingState;
@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use super::{odd, time};
 use crate::bucket::{Bucket, Place, Placer, Width};
-use crate::cql::{Cql, NewRow, Statement};
+use crate::cql::{Cql, NewRow, Statement, gather};
 use crate::error::OpenError;
 
 const TABLE: &str = "backlog_buckets";
 const REGISTER: &str =
     "INSERT INTO backlog_buckets (endpoint, shard, bucket_start, bucket_width) VALUES (?, ?, ?, ?)";
-const AT: &str = "SELECT bucket_start, bucket_width FROM backlog_buckets WHERE endpoint = ? AND shard = ? AND bucket_start IN (?, ?)";
+const AT: &str = "SELECT bucket_start, bucket_width FROM backlog_buckets WHERE endpoint = ? AND shard = ? AND bucket_start = ?";
 const BETWEEN: &str = "SELECT bucket_start, bucket_width FROM backlog_buckets
     WHERE endpoint = ? AND shard = ? AND bucket_start >= ? AND bucket_start <= ?";
 
@@ -68,11 +68,13 @@ impl LaneBuckets {
     ) -> ports::Result<Buckets<'a>> {
         let (endpoint, shard) = columns(lane);
         // What starts before the second of `after` and ends behind it can only be its hour and its minute.
-        let [from, minute, hour] = [Width::Second, Width::Minute, Width::Hour]
+        let [hour, minute, from] = [Width::Hour, Width::Minute, Width::Second]
             .map(|width| Bucket::of(after.due, width).start);
-        let found = cql.read(&self.at, (endpoint, shard, time(hour), time(minute))).await?;
-        let mut ready = buckets(found)?;
-        ready.retain(|bucket| bucket.start < from && bucket.end() > after.due);
+        let starts = BTreeSet::from([hour, minute]).into_iter().filter(|start| *start < from);
+        let at = |start| cql.read(&self.at, (endpoint, shard, time(start)));
+        let found: Vec<Vec<_>> = gather(starts.map(at)).await?;
+        let mut ready = buckets(found.into_iter().flatten())?;
+        ready.retain(|bucket| bucket.end() > after.due);
         let key = (endpoint, shard, time(from), time(upto.due));
         Ok(Buckets { cql, between: &self.between, key, ready, more: Some(PagingState::start()) })
     }
@@ -104,7 +106,7 @@ fn columns(lane: LaneKey) -> (Uuid, i32) {
     (lane.endpoint.uuid(), i32::from(lane.shard.0))
 }
 
-fn buckets(rows: Vec<(CqlTimestamp, i32)>) -> ports::Result<VecDeque<Bucket>> {
+fn buckets(rows: impl IntoIterator<Item = (CqlTimestamp, i32)>) -> ports::Result<VecDeque<Bucket>> {
     let bucket = |(start, width): (CqlTimestamp, i32)| {
         Bucket::of_columns(start.0, width).ok_or_else(|| odd(TABLE))
     };
