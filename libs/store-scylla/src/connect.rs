@@ -25,6 +25,9 @@ use crate::store::Store;
 /// Fewest copies of each row that survive the loss of a node without stopping.
 const REPLICAS_MIN: u32 = 3;
 
+/// What asks for the owner of a keyspace.
+const WHOSE: &str = "say whose keyspace it is";
+
 /// A connected cluster.
 pub struct Scylla {
     store: Arc<Store>,
@@ -55,8 +58,22 @@ impl Scylla {
     /// # Errors
     /// [`OpenError::OtherLog`] when it is another one's.
     pub async fn claim(&self, event_log: &str) -> Result<(), OpenError> {
-        let owner = self.store.owner(event_log).await;
-        let owner = owner.map_err(|error| OpenError::call("read whose keyspace it is", &error))?;
+        let owner = self.store.claim(event_log).await;
+        let owner = owner.map_err(|error| OpenError::call(WHOSE, &error))?;
+        self.is_ours(owner, event_log)
+    }
+
+    /// Checks that the keyspace is that of an event log, or nobody's yet. Claims nothing.
+    ///
+    /// # Errors
+    /// [`OpenError::OtherLog`] when it is another one's.
+    pub async fn check_owner(&self, event_log: &str) -> Result<(), OpenError> {
+        let owner = self.store.owner().await;
+        let owner = owner.map_err(|error| OpenError::call(WHOSE, &error))?;
+        owner.map_or(Ok(()), |owner| self.is_ours(owner, event_log))
+    }
+
+    fn is_ours(&self, owner: String, event_log: &str) -> Result<(), OpenError> {
         if owner == event_log {
             return Ok(());
         }

@@ -30,12 +30,17 @@ impl Statements {
 }
 
 impl Store {
-    /// The log that the keyspace belongs to: the first one that asked.
-    pub(crate) async fn owner(&self, event_log: &str) -> ports::Result<String> {
+    /// Makes the keyspace a log's, unless it is one's already; whose it is then.
+    pub(crate) async fn claim(&self, event_log: &str) -> ports::Result<String> {
         if self.cql.set_if(&self.installation.claim, (event_log,)).await? {
             return Ok(event_log.to_owned());
         }
+        Ok(self.owner().await?.unwrap_or_default())
+    }
+
+    /// The log that the keyspace belongs to: the first one that asked. None, if none did.
+    pub(crate) async fn owner(&self) -> ports::Result<Option<String>> {
         let rows: Vec<(String,)> = self.cql.read(&self.installation.owner, ()).await?;
-        Ok(rows.into_iter().next().map(|(owner,)| owner).unwrap_or_default())
+        Ok(rows.into_iter().next().map(|(owner,)| owner))
     }
 }

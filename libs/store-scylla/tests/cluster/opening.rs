@@ -97,4 +97,15 @@ async fn a_keyspace_belongs_to_one_log() {
     scylla.claim("one").await.expect("again");
     let error = scylla.claim("two").await.expect_err("another log").to_string();
     assert!(error.contains("belongs to event log one") && error.contains("has two"), "{error}");
+    scylla.check_owner("one").await.expect("its own");
+    assert!(scylla.check_owner("two").await.is_err());
+}
+
+#[tokio::test]
+async fn a_look_at_the_owner_claims_nothing() {
+    let Some(node) = keyspace::node() else { return };
+    let keyspace = Keyspace::make(&node).await;
+    let scylla = keyspace.connect(Arc::new(SystemClock::new())).await;
+    scylla.check_owner("two").await.expect("nobody's");
+    scylla.claim("one").await.expect("the first one");
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use embedded::{Embedded, Options};
-use eventlog_kafka::Severity;
+use eventlog_kafka::{Kafka, Severity};
 use runtime::config::{Kind, Layers};
 use runtime::{SystemClock, SystemRng};
 use store_scylla::Scylla;
@@ -152,11 +152,13 @@ async fn examine(settings: &Settings, terminal: &Terminal) -> Result<(), Failure
     };
     let keys = identity::keys(settings);
     tell("keys that seal secrets", keys.err().map(|error| format!("{error:#}")))?;
+    let mut event_log = None;
     if settings.needs_data_dir() {
         match open(settings) {
             Err(error) => tell("data directory", Some(format!("{error:#}")))?,
             Ok(embedded) => {
                 tell("data directory opens", None)?;
+                event_log = Some(embedded.id().to_owned());
                 let integrity = embedded.check_integrity().await;
                 tell("files are sound", integrity.unwrap_or_else(|error| Some(error.to_string())))?;
                 embedded.close().await;
@@ -177,10 +179,17 @@ async fn examine(settings: &Settings, terminal: &Terminal) -> Result<(), Failure
                 }
             }
         }
+        let kafka = Kafka::connect(cluster, Arc::new(SystemClock::new())).await;
+        event_log = kafka.ok().map(|kafka| kafka.id().to_owned());
     }
     if let StoreKind::Scylla(cluster) = &settings.store {
-        let connected = Scylla::connect(cluster, Arc::new(SystemClock::new())).await;
-        tell("store", connected.err().map(|error| error.to_string()))?;
+        let connected = Box::pin(Scylla::connect(cluster, Arc::new(SystemClock::new()))).await;
+        tell("store", connected.as_ref().err().map(ToString::to_string))?;
+        if let (Ok(scylla), Some(event_log)) = (connected, event_log) {
+            let checked = scylla.check_owner(&event_log).await;
+            let what = "keyspace is of this event log, or nobody's yet";
+            tell(what, checked.err().map(|error| error.to_string()))?;
+        }
     }
     for finding in unsafe_topics {
         let (what, problem) = (finding.what, finding.problem);
