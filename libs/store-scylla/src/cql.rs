@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::ExecutionError;
+use scylla::response::query_result::QueryResult;
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
-use scylla::value::CqlValue;
+use scylla::value::{CqlValue, Row};
 
 use crate::error::{Effect, OpenError, damaged, failed};
 use crate::turns::Turns;
@@ -283,12 +284,10 @@ impl Statement {
     }
 }
 
-fn applied(
-    table: &'static str,
-    result: scylla::response::query_result::QueryResult,
-) -> ports::Result<bool> {
+/// Whether a compare-and-set was applied: its first column says so.
+pub(crate) fn applied(table: &'static str, result: QueryResult) -> ports::Result<bool> {
     let rows = result.into_rows_result().map_err(|error| damaged(table, error))?;
-    let row: scylla::value::Row = rows.first_row().map_err(|error| damaged(table, error))?;
+    let row: Row = rows.first_row().map_err(|error| damaged(table, error))?;
     let flag = row.columns.into_iter().next().flatten();
     Ok(flag.and_then(|flag| flag.as_boolean()).unwrap_or(false))
 }

@@ -81,13 +81,29 @@ pub enum OpenError {
     },
     /// Another migration holds the lock.
     #[error(
-        "another migration of keyspace {keyspace} is under way since {since}: wait for it, or for a minute after it was killed"
+        "another migration of keyspace {keyspace} is under way and did not end within {waited_s} s: wait for it, or for a minute after it was killed"
     )]
     Migrating {
         /// The keyspace.
         keyspace: String,
-        /// When it began.
-        since: String,
+        /// How long it was waited for.
+        waited_s: u64,
+    },
+    /// This migration stood still for so long that its lock was given to another.
+    #[error(
+        "the migration of keyspace {keyspace} lost its lock and has ended: another may be under way; once it has ended, run `postrider migrate` again"
+    )]
+    LockLost {
+        /// The keyspace.
+        keyspace: String,
+    },
+    /// The keyspace keeps no rows.
+    #[error(
+        "the replication of keyspace {keyspace} names no number of replicas: ALTER KEYSPACE it to NetworkTopologyStrategy with 3 or more in each data centre"
+    )]
+    NoReplicas {
+        /// The keyspace.
+        keyspace: String,
     },
     /// The keyspace holds the deliveries of another log.
     #[error(
@@ -145,7 +161,13 @@ impl OpenError {
     /// Whether the same call may succeed later without anybody doing something about the configuration.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Migrating { .. } | Self::Statement { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Migrating { .. }
+                | Self::LockLost { .. }
+                | Self::Statement { .. }
+        )
     }
 
     pub(crate) fn statement(what: &'static str, keyspace: &str, error: &ExecutionError) -> Self {

@@ -24,11 +24,12 @@ mod error;
 mod schema;
 mod settings;
 mod store;
+pub mod testing;
 mod turns;
 
 pub use connect::Scylla;
 pub use cql::Traffic;
 pub use error::OpenError;
-pub use schema::{Migrated, SCHEMA_VERSION, empty_keyspace, migrate};
+pub use schema::{Migrated, SCHEMA_VERSION, migrate};
 pub use settings::{Consistency, Settings};
 pub use store::Store;

@@ -1,17 +1,19 @@
 //! Tables: numbered, additive CQL files, applied one after the other and noted in the keyspace.
 
+mod lock;
+
 use std::time::Duration;
 
 use ports::{Clock, Rng};
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
-
 use scylla::statement::Statement;
 use uuid::Uuid;
 
 use crate::connect;
 use crate::error::OpenError;
 use crate::settings::Settings;
+use lock::Lock;
 
 /// Every step, oldest first; its number is its place, from 1. A step that was released is never changed: the next file changes what it made.
 const STEPS: [(&str, &str); 1] = [("0001_stores", include_str!("schema/0001_stores.cql"))];
@@ -19,15 +21,10 @@ const STEPS: [(&str, &str); 1] = [("0001_stores", include_str!("schema/0001_stor
 /// The schema that this program needs.
 pub const SCHEMA_VERSION: i32 = STEPS.len() as i32;
 
-/// How long a migration may hold the lock; one that was killed frees it by then. In seconds, as CQL takes it.
-const LOCK_SECONDS: i32 = 60;
-
 /// What was applied and by whom the lock is held. Version 0 is the lock.
 const MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     part int, version int, name text, applied timestamp, owner uuid,
     PRIMARY KEY ((part), version)) WITH comment = 'steps of the schema; version 0 is the lock of a migration'";
-const LOCK: &str = "INSERT INTO schema_migrations (part, version, owner, applied) VALUES (0, 0, ?, toTimestamp(now())) IF NOT EXISTS USING TTL 60";
-const UNLOCK: &str = "DELETE FROM schema_migrations WHERE part = 0 AND version = 0 IF owner = ?";
 const APPLIED: &str = "INSERT INTO schema_migrations (part, version, name, applied) VALUES (0, ?, ?, toTimestamp(now()))";
 const VERSION: &str =
     "SELECT version FROM schema_migrations WHERE part = 0 ORDER BY version DESC LIMIT 1";
@@ -60,33 +57,19 @@ pub async fn migrate(
     let keyspace = &settings.keyspace;
     run(&session, keyspace, "make a table", &in_keyspace(MIGRATIONS, keyspace)).await?;
     let owner = Uuid::from_u128(rng.next_u128());
-    lock(&session, keyspace, owner, clock).await?;
-    let applied = apply(&session, keyspace).await;
+    let lock = Lock::take(&session, keyspace, clock, owner).await?;
+    let applied = Box::pin(lock.hold(apply(&session, keyspace))).await;
     // Whether or not a step failed, the next one need not wait a minute.
-    let unlocked = session.query_unpaged(in_keyspace(UNLOCK, keyspace), (owner,)).await;
+    let freed = lock.free().await;
     let steps = applied?;
-    unlocked.map_err(|error| {
-        OpenError::statement("free the lock of the migration", keyspace, &error)
-    })?;
+    freed?;
     Ok(Migrated { made_keyspace, steps })
 }
 
-/// Empties every table of a keyspace but the steps of its schema: for tests, which use few keyspaces one after the other.
-///
-/// # Errors
-/// [`OpenError`] when the cluster does not take it.
-pub async fn empty_keyspace(settings: &Settings) -> Result<(), OpenError> {
-    let session = connect::session(settings).await?;
-    let keyspace = &settings.keyspace;
-    let tables = STEPS.iter().flat_map(|(_, text)| statements(text));
-    let empty = tables.filter_map(|made| {
-        let name = made.strip_prefix(MAKES)?.split([' ', '(']).next()?.to_owned();
-        Some(format!("TRUNCATE {keyspace}.{name}"))
-    });
-    let session = &session;
-    let empty = empty
-        .map(|statement| async move { run(session, keyspace, "empty a table", &statement).await });
-    futures::future::try_join_all(empty).await.map(|_| ())
+/// The tables that the steps make.
+pub(crate) fn tables() -> impl Iterator<Item = String> {
+    let made = STEPS.iter().flat_map(|(_, text)| statements(text));
+    made.filter_map(|made| Some(made.strip_prefix(MAKES)?.split([' ', '(']).next()?.to_owned()))
 }
 
 /// Compares the keyspace's schema with the one that this program needs.
@@ -150,44 +133,6 @@ async fn make_keyspace(session: &Session, settings: &Settings) -> Result<bool, O
     Ok(true)
 }
 
-async fn lock(
-    session: &Session,
-    keyspace: &str,
-    owner: Uuid,
-    clock: &dyn Clock,
-) -> Result<(), OpenError> {
-    let failed =
-        |error: &ExecutionError| OpenError::statement("lock the migration", keyspace, error);
-    let deadline = std::time::Duration::from_secs(LOCK_SECONDS.unsigned_abs().into());
-    let mut waited = Duration::ZERO;
-    loop {
-        let result = session
-            .query_unpaged(in_keyspace(LOCK, keyspace), (owner,))
-            .await
-            .map_err(|error| failed(&error))?;
-        let rows = result.into_rows_result().map_err(|error| OpenError::Statement {
-            what: "lock the migration",
-            reason: error.to_string(),
-        })?;
-        let row: Result<scylla::value::Row, _> = rows.first_row();
-        let is_ours = row.is_ok_and(|row| {
-            row.columns.into_iter().next().flatten().and_then(|flag| flag.as_boolean())
-                == Some(true)
-        });
-        if is_ours {
-            return Ok(());
-        }
-        if waited > deadline {
-            return Err(OpenError::Migrating {
-                keyspace: keyspace.to_owned(),
-                since: format!("{} s at least", waited.as_secs()),
-            });
-        }
-        clock.sleep(Duration::from_millis(500)).await;
-        waited += Duration::from_millis(500);
-    }
-}
-
 async fn apply(session: &Session, keyspace: &str) -> Result<Vec<&'static str>, OpenError> {
     let from = version(session, keyspace).await?;
     if from > SCHEMA_VERSION {
@@ -215,7 +160,7 @@ async fn apply(session: &Session, keyspace: &str) -> Result<Vec<&'static str>, O
     Ok(applied)
 }
 
-async fn run(
+pub(crate) async fn run(
     session: &Session,
     keyspace: &str,
     what: &'static str,
@@ -270,10 +215,5 @@ mod tests {
                 assert!(!statement.contains("--"), "{statement}");
             }
         }
-    }
-
-    #[test]
-    fn the_lock_names_its_own_length() {
-        assert!(LOCK.ends_with(&format!("TTL {LOCK_SECONDS}")));
     }
 }

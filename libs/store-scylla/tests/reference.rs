@@ -23,7 +23,7 @@ never repeats it; *with it* is a write in one batch with a compare-and-set of it
 ";
 
 /// Made before the steps are; its statements are plain constants.
-const MIGRATIONS: &str = "Which steps of the schema were applied, and by whom the lock is held (version 0, for 60 s at most). Written by `postrider migrate` alone; read at each start.";
+const MIGRATIONS: &str = "Which steps of the schema were applied, and by whom the lock is held (version 0, for 60 s without a renewal). Written by `postrider migrate` alone; read at each start.";
 
 /// What a statement of ours begins with. TRUNCATE is for tests.
 const VERBS: [&str; 6] =
@@ -101,7 +101,7 @@ fn effect(statement: &str) -> &'static str {
 /// All statements of the crate, by table.
 fn statements_by_table() -> BTreeMap<String, BTreeSet<String>> {
     let mut files = names("store", ".rs");
-    files.extend(["schema.rs".to_owned(), "connect.rs".to_owned()]);
+    files.extend(["schema.rs", "schema/lock.rs", "connect.rs"].map(str::to_owned));
     let texts: Vec<String> = files.iter().map(|file| source(file)).collect();
     let registries: Vec<String> =
         texts.iter().flat_map(|text| arguments(text, "Registry::prepare(cql,")).collect();

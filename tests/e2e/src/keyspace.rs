@@ -32,7 +32,9 @@ impl Keyspace {
             })?;
             let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
             if let Some(settings) = free {
-                store_scylla::empty_keyspace(&settings).await.context("emptying a keyspace")?;
+                store_scylla::testing::empty_keyspace(&settings)
+                    .await
+                    .context("emptying a keyspace")?;
                 return Ok(Some(Self { settings, is_shared: true }));
             }
             let mut new = Self::on(node);

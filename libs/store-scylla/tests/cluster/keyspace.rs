@@ -8,7 +8,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ports::{Clock, Rng as _};
-use postrider_store_scylla::{Scylla, Settings, empty_keyspace, migrate};
+use postrider_store_scylla::testing::empty_keyspace;
+use postrider_store_scylla::{Scylla, Settings, migrate};
 use runtime::{SystemClock, SystemRng};
 
 /// The node that the runner names; none: the test is left out, unless the runner insists.

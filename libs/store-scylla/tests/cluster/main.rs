@@ -4,5 +4,6 @@ mod buckets;
 mod conformance;
 mod keyspace;
 mod lists;
+mod migrating;
 mod opening;
 mod queue;
