@@ -184,6 +184,10 @@ async fn replicas(
 }
 
 fn check_replicas(settings: &Settings, replicas: &BTreeMap<String, u32>) -> Result<(), OpenError> {
+    // No data centre, or a strategy without copies: nothing is kept, or by one node alone.
+    if replicas.values().all(|copies| *copies == 0) {
+        return Err(OpenError::NoReplicas { keyspace: settings.keyspace.clone() });
+    }
     if settings.allow_few_replicas {
         return Ok(());
     }
@@ -256,5 +260,17 @@ mod tests {
         );
         settings.allow_few_replicas = true;
         assert!(check_replicas(&settings, &replicas(1)).is_ok());
+    }
+
+    #[test]
+    fn no_replicas_at_all_are_refused_always() {
+        let mut settings = Settings::new(vec!["127.0.0.1:9042".to_owned()], "orders");
+        for allowed in [false, true] {
+            settings.allow_few_replicas = allowed;
+            for none in [BTreeMap::new(), BTreeMap::from([("dc1".to_owned(), 0)])] {
+                let error = check_replicas(&settings, &none).expect_err("none").to_string();
+                assert!(error.contains("orders") && error.contains("ALTER KEYSPACE"), "{error}");
+            }
+        }
     }
 }
