@@ -138,19 +138,13 @@ impl Cql {
         all(rows.into_iter().map(|row| self.write(to, row))).await
     }
 
-    /// Writes rows of one partition in unlogged batches.
+    /// Writes rows of one partition in unlogged batches, which go at once: one after the other, many rows would outlast a call when the store is slow.
     pub(crate) async fn write_partition<V: SerializeRow>(
         &self,
         to: &Statement,
-        mut rows: Vec<NewRow<V>>,
+        rows: Vec<NewRow<V>>,
     ) -> ports::Result<()> {
-        while !rows.is_empty() {
-            let count = batch_len(rows.iter().map(|row| row.bytes));
-            let rest = rows.split_off(count);
-            self.write_batch(to, rows).await?;
-            rows = rest;
-        }
-        Ok(())
+        all(batches(rows).into_iter().map(|rows| self.write_batch(to, rows))).await
     }
 
     async fn write_batch<V: SerializeRow>(
@@ -322,6 +316,16 @@ fn in_keyspace(keyspace: &str, table: &str, text: &str) -> String {
     line.replacen(&format!(" {table} "), &format!(" {keyspace}.{table} "), 1)
 }
 
+/// Rows in batches, in their order.
+fn batches<V>(mut rows: Vec<NewRow<V>>) -> Vec<Vec<NewRow<V>>> {
+    let mut batches = Vec::new();
+    while !rows.is_empty() {
+        let rest = rows.split_off(batch_len(rows.iter().map(|row| row.bytes)));
+        batches.push(std::mem::replace(&mut rows, rest));
+    }
+    batches
+}
+
 /// How many of the first rows make one batch: at least one.
 fn batch_len(bytes: impl Iterator<Item = usize>) -> usize {
     let mut sum = 0;
@@ -349,5 +353,15 @@ mod tests {
         assert_eq!(batch_len(std::iter::repeat_n(100, 500)), BATCH_ROWS);
         assert_eq!(batch_len(std::iter::repeat_n(10_000, 500)), 3);
         assert_eq!(batch_len(std::iter::once(1_000_000)), 1);
+    }
+
+    #[test]
+    fn every_row_is_in_one_batch_in_its_turn() {
+        let rows = (0..512).map(|n| NewRow { values: n, bytes: if n == 7 { 40_000 } else { 90 } });
+        let batches = batches(rows.collect());
+        let counts: Vec<usize> = batches.iter().map(Vec::len).collect();
+        assert_eq!(counts, [7, 1, 50, 50, 50, 50, 50, 50, 50, 50, 50, 50, 4]);
+        let rows: Vec<i32> = batches.into_iter().flatten().map(|row| row.values).collect();
+        assert_eq!(rows, (0..512).collect::<Vec<_>>());
     }
 }
