@@ -57,6 +57,12 @@ else
   left_out "tests on Cassandra" "$cassandra_missing"
 fi
 
-[ -n "${POSTRIDER_TEST_KAFKA:-}" ] || left_out "tests on Kafka" "$kafka_missing"
+if [ -z "${POSTRIDER_TEST_KAFKA:-}" ]; then
+  left_out "tests on Kafka" "$kafka_missing"
+elif [ -n "${POSTRIDER_TEST_CQL:-}" ]; then
+  # Two processes with the API and three workers for each scenario.
+  suite "e2e on Kafka, roles apart" env POSTRIDER_E2E_LOG=kafka POSTRIDER_E2E_STORE=scylla POSTRIDER_E2E_ROLES=apart \
+    cargo test --workspace --profile ci --locked --test e2e -- --skip store_faults
+fi
 
 summary

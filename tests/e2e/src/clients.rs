@@ -15,6 +15,12 @@ pub fn node_modules() -> Option<PathBuf> {
     env::var_os("POSTRIDER_NODE_MODULES").map(PathBuf::from)
 }
 
+/// Returns the directory of Kafka's jars, with its own tools; none where they were left out.
+#[must_use]
+pub fn kafka_jars() -> Option<PathBuf> {
+    env::var_os("POSTRIDER_KAFKA_JARS").map(PathBuf::from)
+}
+
 /// Tells whether to run the long forms (`make test-long`).
 #[must_use]
 pub fn long_forms() -> bool {

@@ -44,6 +44,11 @@ impl Keyspace {
         Ok(None)
     }
 
+    /// A keyspace on the runner's node, not made yet; none when it names none.
+    pub(crate) fn of_runner() -> Option<Self> {
+        env::var(NODE).ok().map(Self::on)
+    }
+
     /// A keyspace on a node, not made yet.
     pub(crate) fn on(node: String) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -32,6 +32,7 @@ pub struct Options {
     /// Where its events lie, if not in its directory.
     topics: Option<Arc<Topics>>,
     is_log_embedded: bool,
+    are_roles_apart: bool,
 }
 
 impl Default for Options {
@@ -45,6 +46,7 @@ impl Default for Options {
             keyspace: None,
             topics: None,
             is_log_embedded: false,
+            are_roles_apart: roles_apart(),
         }
     }
 }
@@ -116,6 +118,19 @@ impl Options {
         cluster.chain(self.envs.iter().cloned()).collect()
     }
 
+    /// Runs two processes with the API and three workers, on the broker and the node that the test runner started; none, and a line that says so, where
+    /// there are none.
+    #[must_use]
+    #[expect(clippy::print_stderr, reason = "a scenario says that it is left out")]
+    pub fn on_a_cluster() -> Option<Self> {
+        let (Some(topics), Some(keyspace)) = (Topics::of_runner(), Keyspace::of_runner()) else {
+            eprintln!("left out: the runner names no broker or no node (make test starts both)");
+            return None;
+        };
+        let (topics, keyspace) = (Some(Arc::new(topics)), Some(Arc::new(keyspace)));
+        Some(Self { topics, keyspace, are_roles_apart: true, ..Self::default() })
+    }
+
     /// Keeps events in the scenario's directory, whatever log the scenarios run on: for what is about the files there.
     #[must_use]
     pub fn embedded_log(mut self) -> Self {
@@ -143,7 +158,7 @@ impl Options {
 
     /// Whether the roles run in processes of their own: only a log and a store of a cluster can be shared by them.
     fn is_apart(&self) -> bool {
-        self.topics.is_some() && self.keyspace.is_some() && roles_apart()
+        self.topics.is_some() && self.keyspace.is_some() && self.are_roles_apart
     }
 
     /// The roles of the process that scenarios talk to; all, unless they are apart.
@@ -153,11 +168,7 @@ impl Options {
 
     /// The processes beside it.
     fn other_roles(&self) -> &'static [&'static str] {
-        if self.is_apart() {
-            &["control-plane", "delivery-worker", "delivery-worker", "delivery-worker"]
-        } else {
-            &[]
-        }
+        if self.is_apart() { &["control-plane", WORKER, WORKER, WORKER] } else { &[] }
     }
 
     async fn start_one(&self, data_dir: &Path, roles: Option<&str>) -> Result<Process> {
@@ -177,6 +188,8 @@ impl Options {
     }
 }
 
+/// The role of a worker.
+const WORKER: &str = "delivery-worker";
 /// Processes with an API, where roles are apart.
 const API_PROCESSES: usize = 2;
 
@@ -231,6 +244,50 @@ impl Server {
             Ok(shared_out().then_some(()))
         });
         looked.await
+    }
+
+    /// Returns the broker and the topic of its events, where they lie on Kafka.
+    #[must_use]
+    pub fn events(&self) -> Option<(String, String)> {
+        self.options.topics.as_ref().map(|topics| topics.events())
+    }
+
+    /// Starts another worker.
+    ///
+    /// # Errors
+    /// As [`Options::start`].
+    pub async fn add_worker(&mut self) -> Result<()> {
+        let worker = self.options.start_one(self.data_dir.path(), Some(WORKER)).await?;
+        self.others.push(worker);
+        Ok(())
+    }
+
+    /// Asks a worker to end, and waits until it has drained. The workers after it move up.
+    ///
+    /// # Errors
+    /// When it does not end cleanly.
+    pub async fn end_worker(&mut self, number: usize) -> Result<()> {
+        let mut worker = self.others.remove(API_PROCESSES - 1 + number);
+        worker.signal("TERM").await?;
+        worker.ended_after("TERM").await
+    }
+
+    /// Kills a worker as a power cut would. The workers after it move up.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill_worker(&mut self, number: usize) -> Result<()> {
+        let mut worker = self.others.remove(API_PROCESSES - 1 + number);
+        worker.child.kill().await.context("killing a worker")
+    }
+
+    /// Sends a worker a signal by name.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub async fn signal_worker(&self, number: usize, name: &str) -> Result<()> {
+        let worker = self.others.get(API_PROCESSES - 1 + number);
+        worker.context("no such worker")?.signal(name).await
     }
 
     /// Returns where it listens.

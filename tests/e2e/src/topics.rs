@@ -35,8 +35,18 @@ impl Topics {
         Ok(None)
     }
 
+    /// Topics on the runner's broker, not made yet; none when it names none.
+    pub(crate) fn of_runner() -> Option<Self> {
+        env::var(BROKER).ok().map(Self::on)
+    }
+
+    /// The broker, and the topic of events.
+    pub(crate) fn events(&self) -> (String, String) {
+        (self.broker.clone(), format!("{}.events", self.prefix))
+    }
+
     /// Topics on a broker, not made yet.
-    pub(crate) fn on(broker: String) -> Self {
+    fn on(broker: String) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self { broker, prefix: format!("e2e-{}-{number}", std::process::id()) }

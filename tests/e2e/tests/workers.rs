@@ -1,0 +1,191 @@
+//! Workers that share a log: they come, go, crash and fall silent while events flow, and nothing is lost (DL-1, DL-2, DL-4).
+//!
+//! A client of Kafka's own watches the acked positions from the broker: at no moment does one pass a record that has not arrived.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use postrider_e2e::{Options, Receiver, Reply, Server, clients, until};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::support::{Api, TENANT, report};
+
+/// Attempts that a worker may have in flight.
+const IN_FLIGHT: usize = 32;
+/// Events of one publish call.
+const BATCH: usize = 4;
+/// Events that flow before and after each change.
+const FLOW: usize = 200;
+
+/// Publishes until it is told to stop; how many events were acknowledged.
+struct Publisher {
+    acked: watch::Receiver<usize>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<Vec<String>>>,
+}
+
+impl Publisher {
+    fn start(server: &Server) -> Self {
+        let rest = server.rest();
+        let (tell, acked) = watch::channel(0);
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let mut ids: Vec<String> = Vec::new();
+            while !*stopped.borrow() {
+                let batch: Vec<_> = (0..BATCH).map(|n| format!("w-{}", ids.len() + n)).collect();
+                let event = |id: &String| json!({ "id": id, "type": "a.b", "data": {} });
+                let events: Vec<Value> = batch.iter().map(event).collect();
+                let path = format!("{TENANT}/events:publish");
+                rest.post(&path, json!({ "events": events })).await?.ok()?;
+                ids.extend(batch);
+                tell.send_replace(ids.len());
+                tokio::time::sleep(Duration::from_millis(40)).await;
+            }
+            Ok(ids)
+        });
+        Self { acked, stop, task }
+    }
+
+    /// Waits until so many more were acknowledged.
+    async fn flow(&mut self) -> Result<usize> {
+        let wanted = *self.acked.borrow() + FLOW;
+        self.acked.wait_for(|acked| *acked >= wanted).await.context("publishing ended early")?;
+        Ok(wanted)
+    }
+
+    async fn end(self) -> Result<Vec<String>> {
+        self.stop.send_replace(true);
+        self.task.await?
+    }
+}
+
+/// The acked positions as the broker tells them.
+struct Watcher {
+    child: Child,
+}
+
+impl Watcher {
+    fn start(server: &Server, python: &Path) -> Result<Self> {
+        let (broker, topic) = server.events().context("a server on Kafka")?;
+        let group = topic.replace(".events", "-delivery");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/positions.py");
+        let child = Command::new(python)
+            .arg(script)
+            .args([&broker, &topic, &group, "4"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .context("the watcher")?;
+        Ok(Self { child })
+    }
+
+    async fn end(mut self) -> Result<Vec<Value>> {
+        drop(self.child.stdin.take());
+        let mut said = String::new();
+        let mut output = self.child.stdout.take().context("its output")?;
+        output.read_to_string(&mut said).await?;
+        ensure!(self.child.wait().await?.success(), "the watcher failed: {said}");
+        said.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+}
+
+/// Asserts that no position ever passed a record that had not arrived; how many looks there were.
+fn assert_positions(said: &[Value], receiver: &Receiver) -> Result<usize> {
+    let mut first: BTreeMap<String, f64> = BTreeMap::new();
+    for request in receiver.requests() {
+        let at = request.time.duration_since(UNIX_EPOCH)?.as_secs_f64();
+        let known = first.entry(request.event_id().to_owned()).or_insert(at);
+        *known = known.min(at);
+    }
+    let (records, looks) = said.split_last().context("it said nothing")?;
+    let mut ids: BTreeMap<(i64, i64), &str> = BTreeMap::new();
+    for record in records["records"].as_array().context("records")? {
+        let number = |n: usize| record[n].as_i64().context("a number");
+        ids.insert((number(0)?, number(1)?), record[2].as_str().context("an id")?);
+    }
+    let mut before: BTreeMap<i64, i64> = BTreeMap::new();
+    for look in looks {
+        let time = look["time"].as_f64().context("a time")?;
+        for (partition, next) in look["committed"].as_object().context("positions")? {
+            let (partition, next) = (partition.parse::<i64>()?, next.as_i64().context("one")?);
+            let from = before.insert(partition, next).unwrap_or(0);
+            ensure!(next >= from, "the position of {partition} moved back: {from}, {next}");
+            for (place, id) in ids.range((partition, from)..(partition, next)) {
+                let arrived = first.get(*id).with_context(|| format!("{id} never arrived"))?;
+                ensure!(*arrived <= time, "{place:?} ({id}) was acked before it had arrived");
+            }
+        }
+    }
+    Ok(looks.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_join_leave_crash_and_fall_silent_and_nothing_is_lost() -> Result<()> {
+    let Some(options) = Options::on_a_cluster() else { return Ok(()) };
+    let Some(python) = clients::python() else {
+        report("left out: no Python client");
+        return Ok(());
+    };
+    let options = options.env("POSTRIDER_DELIVERY__IN_FLIGHT", IN_FLIGHT.to_string());
+    let mut server = options.start().await?;
+    let api = Api::of(&server);
+    let receiver = Arc::new(Receiver::start().await?);
+    receiver.reply([Reply::status(200).after(Duration::from_millis(5))]);
+    api.endpoint("shop", &receiver.url("/"), json!({})).await?;
+    let watcher = Watcher::start(&server, &python)?;
+    let mut publisher = Publisher::start(&server);
+    // All that was acknowledged before a change arrives after it: whoever owned it.
+    let arrives = async |what: &str, acked: usize| {
+        until(format!("{acked} events after {what}"), async || {
+            Ok((receiver.count_by_event().len() >= acked).then_some(()))
+        })
+        .await
+    };
+
+    let acked = publisher.flow().await?;
+    arrives("the start", acked).await?;
+    server.add_worker().await?;
+    let acked = publisher.flow().await?;
+    arrives("a fourth worker joined", acked).await?;
+    server.end_worker(0).await?;
+    let acked = publisher.flow().await?;
+    arrives("a worker left", acked).await?;
+    server.kill_worker(0).await?;
+    let acked = publisher.flow().await?;
+    arrives("a worker was killed", acked).await?;
+    server.signal_worker(0, "STOP").await?;
+    let acked = publisher.flow().await?;
+    arrives("a worker fell silent", acked).await?;
+    server.signal_worker(0, "CONT").await?;
+    let acked = publisher.flow().await?;
+    arrives("it woke", acked).await?;
+
+    let ids: BTreeSet<String> = publisher.end().await?.into_iter().collect();
+    until("every acknowledged event", async || {
+        let seen = receiver.count_by_event();
+        Ok(ids.iter().all(|id| seen.contains_key(id)).then_some(()))
+    })
+    .await?;
+    let looks = assert_positions(&watcher.end().await?, &receiver)?;
+    let duplicates = receiver.count() - receiver.count_by_event().len();
+    // A join, a leave, a kill, a silence and its end: each takes over what was in flight at most.
+    let bound = 5 * IN_FLIGHT;
+    report(&format!(
+        "workers: {} events acknowledged, {} requests, {duplicates} duplicates of {bound} that may be (5 changes x {IN_FLIGHT} in flight); \
+         {looks} looks at the acked positions, none passed an event that had not arrived",
+        ids.len(),
+        receiver.count(),
+    ));
+    ensure!(duplicates <= bound, "{duplicates} duplicates");
+    Ok(())
+}
