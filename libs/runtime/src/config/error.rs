@@ -31,7 +31,7 @@ pub enum ConfigError {
         key: String,
         /// Where.
         origin: String,
-        /// `: did you mean …?`, or which keys there are.
+        /// `: did you mean …?`, or `: it is … now`.
         hint: String,
     },
     /// The value has the wrong shape or is out of bounds.

@@ -21,6 +21,7 @@ const TYPO_DISTANCE_MAX: usize = 2;
 /// Values from all layers, the later ones over the earlier.
 pub struct Layers {
     keys: &'static [Key],
+    moved: &'static [(&'static str, &'static str)],
     values: BTreeMap<&'static str, (Value, String)>,
 }
 
@@ -36,7 +37,14 @@ impl Layers {
     /// Starts with nothing but defaults.
     #[must_use]
     pub fn new(keys: &'static [Key]) -> Self {
-        Self { keys, values: BTreeMap::new() }
+        Self { keys, moved: &[], values: BTreeMap::new() }
+    }
+
+    /// Names keys of earlier versions with their names of today. They are refused, and the error says the new name.
+    #[must_use]
+    pub fn moved(mut self, moved: &'static [(&'static str, &'static str)]) -> Self {
+        self.moved = moved;
+        self
     }
 
     /// Adds a TOML file.
@@ -141,14 +149,16 @@ impl Layers {
     fn table(&mut self, prefix: &str, table: Table, origin: &str) -> Result<(), ConfigError> {
         for (name, value) in table {
             let path = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
-            if let Some(found) = self.find(&path) {
+            // What is a key today may have been a section, whose keys have other names now.
+            let was_section = value.is_table() && self.was_section(&path);
+            if let Some(found) = self.find(&path).filter(|_| !was_section) {
                 self.toml_value(found, value, origin)?;
                 continue;
             }
             let Value::Table(inner) = value else {
                 return Err(self.unknown(&path, &path, origin, str::to_owned));
             };
-            if !self.is_section(&path) {
+            if !was_section && !self.is_section(&path) {
                 return Err(self.unknown(&path, &path, origin, str::to_owned));
             }
             self.table(&path, inner, origin)?;
@@ -233,9 +243,11 @@ impl Layers {
     }
 
     fn is_section(&self, path: &str) -> bool {
-        self.keys
-            .iter()
-            .any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+        self.keys.iter().any(|key| is_in(key.path, path))
+    }
+
+    fn was_section(&self, path: &str) -> bool {
+        self.moved.iter().any(|(old, _)| is_in(old, path))
     }
 
     fn is_typo(&self, path: &str) -> bool {
@@ -257,13 +269,22 @@ impl Layers {
         origin: &str,
         write: fn(&str) -> String,
     ) -> ConfigError {
-        let hint = self.nearest(path).map(|key| format!(": did you mean {}?", write(key)));
+        let moved = self.moved.iter().find(|(old, _)| *old == path);
+        let hint = match moved {
+            Some((_, new)) => Some(format!(": it is {} now", write(new))),
+            None => self.nearest(path).map(|key| format!(": did you mean {}?", write(key))),
+        };
         ConfigError::UnknownKey {
             key: written.to_owned(),
             origin: origin.to_owned(),
             hint: hint.unwrap_or_default(),
         }
     }
+}
+
+/// Whether a key lies in a section.
+fn is_in(key: &str, section: &str) -> bool {
+    key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// A key that a path means, itself or its `…_file`.

@@ -17,8 +17,8 @@ use runtime::telemetry::LogFormat;
 use crate::failure::Failure;
 use crate::terminal::Environment;
 
-use keys::RawScylla;
 pub(crate) use keys::{KEYS, Raw};
+use keys::{MOVED, RawScylla};
 
 /// Variables of our prefix that are no keys: the client's.
 const OWN_VARIABLES: &[&str] =
@@ -148,7 +148,7 @@ pub(crate) fn layers(
     environment: &Environment,
     flags: &[(&'static str, Option<String>, &'static str)],
 ) -> Result<Layers, Failure> {
-    let mut layers = Layers::new(KEYS);
+    let mut layers = Layers::new(KEYS).moved(MOVED);
     if let Some(file) = file {
         layers = layers.file(file).map_err(usage)?;
     }

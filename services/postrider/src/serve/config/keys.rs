@@ -44,6 +44,10 @@ pub(crate) const KEYS: &[Key] = &[
     key("egress.ca_file", Kind::Text),
 ];
 
+/// Keys of earlier versions, with what they are now.
+pub(crate) const MOVED: &[(&str, &str)] =
+    &[("log.format", "logging.format"), ("log.filter", "logging.filter")];
+
 const fn key(path: &'static str, kind: Kind) -> Key {
     Key { path, kind }
 }

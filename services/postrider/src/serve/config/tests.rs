@@ -67,6 +67,19 @@ fn an_unknown_variable_names_the_nearest_key() {
 }
 
 #[test]
+fn keys_of_the_log_lines_say_where_they_went() {
+    let error = settings_of(Mode::Serve, &[("POSTRIDER_LOG__FILTER", "debug")]).err().unwrap();
+    assert!(error.contains("it is POSTRIDER_LOGGING__FILTER now"), "{error}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("postrider.toml");
+    std::fs::write(&path, "[log]\nformat = \"json\"\n").unwrap();
+    let refused = load(Mode::Serve, Some(&path), &Environment::new(), &[]).err().unwrap();
+    let Failure::Usage(error) = refused else { panic!("{refused:?}") };
+    assert!(error.contains("unknown key log.format"), "{error}");
+    assert!(error.contains("it is logging.format now"), "{error}");
+}
+
+#[test]
 fn a_token_in_dev_is_refused_because_it_would_protect_nothing() {
     let error = settings_of(Mode::Dev, &[("POSTRIDER_AUTH__TOKEN", "0123456789abcdef")]);
     assert!(error.err().unwrap().contains("lets everyone in"));
