@@ -210,8 +210,15 @@ impl Api {
     /// Lists the dead letters of an endpoint, newest first.
     pub(crate) async fn dead_letters(&self, endpoint: &str) -> Result<Vec<Value>> {
         let path = format!("{TENANT}/endpoints/{endpoint}/deadLetters?pageSize=1000");
-        let answer = self.rest.get(&path).await?.ok()?;
-        Ok(answer["deadLetters"].as_array().cloned().unwrap_or_default())
+        let (mut letters, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = self.rest.get(&format!("{path}&pageToken={token}")).await?.ok()?;
+            letters.extend(page["deadLetters"].as_array().cloned().unwrap_or_default());
+            token = text(&page, "nextPageToken").to_owned();
+            if token.is_empty() {
+                return Ok(letters);
+            }
+        }
     }
 
     /// Waits for the dead letter of an event that satisfies `wanted`.

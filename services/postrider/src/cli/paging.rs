@@ -28,7 +28,7 @@ impl ListFlags {
     /// Everything that there is.
     pub(crate) const ALL: Self = Self { limit: u32::MAX };
 
-    /// Fetches pages (`fetch` takes size and token) until there are enough rows.
+    /// Fetches pages (`fetch` takes size and token) until there are enough rows. A page may be short, even empty, before the last one.
     pub(crate) async fn fetch<T, F>(self, mut fetch: F) -> Result<Rows<T>, Failure>
     where
         F: AsyncFnMut(i32, String) -> Result<(Vec<T>, String), tonic::Status>,
@@ -52,4 +52,34 @@ impl ListFlags {
 /// Tells people that there is more.
 pub(crate) fn more(next: &str) -> Option<String> {
     (!next.is_empty()).then(|| "there is more: raise --limit".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list that the server gives in these pages, however many rows are asked for.
+    async fn fetched(limit: u32, pages: &[&[u8]]) -> (Vec<u8>, String, Vec<i32>) {
+        let mut sizes = Vec::new();
+        let rows = ListFlags { limit }
+            .fetch(async |size, token| {
+                sizes.push(size);
+                let at = if token.is_empty() { 0 } else { token.parse().expect("a number") };
+                let next = if at + 1 < pages.len() { (at + 1).to_string() } else { String::new() };
+                Ok((pages.get(at).expect("a page that there is").to_vec(), next))
+            })
+            .await
+            .expect("fetched");
+        (rows.items, rows.next, sizes)
+    }
+
+    #[tokio::test]
+    async fn short_and_empty_pages_are_gone_over() {
+        let pages: [&[u8]; 5] = [&[1, 2], &[], &[], &[3], &[4, 5]];
+        let (items, next, sizes) = fetched(3, &pages).await;
+        assert_eq!((items, next.as_str()), (vec![1, 2, 3], "4"), "as many as wanted, and more");
+        assert_eq!(sizes, [3, 1, 1, 1]);
+        let (items, next, _) = fetched(u32::MAX, &pages).await;
+        assert_eq!((items, next.as_str()), (vec![1, 2, 3, 4, 5], ""), "all");
+    }
 }

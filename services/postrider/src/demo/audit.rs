@@ -69,13 +69,22 @@ impl Books {
 
 /// Names of the dead letters that are there now.
 pub(crate) async fn dead_letters(api: &Api) -> Result<Vec<String>, Failure> {
-    let request = ListDeadLettersRequest {
-        parent: "tenants/default/endpoints/-".to_owned(),
-        page_size: PAGE,
-        ..Default::default()
-    };
-    let answer = api.dead_letters().list_dead_letters(request).await?.into_inner();
-    Ok(answer.dead_letters.into_iter().map(|letter| letter.name).collect())
+    let mut names = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListDeadLettersRequest {
+            parent: "tenants/default/endpoints/-".to_owned(),
+            page_size: PAGE,
+            page_token,
+            ..Default::default()
+        };
+        let page = api.dead_letters().list_dead_letters(request).await?.into_inner();
+        names.extend(page.dead_letters.into_iter().map(|letter| letter.name));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(names);
+        }
+    }
 }
 
 async fn deliveries(part: Part, api: &Api) -> Result<Vec<Delivery>, Failure> {
