@@ -11,6 +11,9 @@ use crate::{EndpointUid, EventRef, OutcomeKind, RunId, TenantId, Timestamp};
 pub struct DeadLetterId([u8; 16]);
 
 impl DeadLetterId {
+    /// The one that sorts before all others.
+    pub const MIN: Self = Self([0; 16]);
+
     /// The id of the dead letter that this event leaves at this endpoint.
     #[must_use]
     pub fn of(endpoint: EndpointUid, event: &EventRef) -> Self {

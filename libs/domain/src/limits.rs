@@ -143,6 +143,9 @@ pub const LIVE_SECRETS_MAX: usize = 5;
 pub const PAGE_DEFAULT: usize = 50;
 /// Most items in a list's page (style §9).
 pub const PAGE_MAX: usize = 1_000;
+/// Dead letters that a store reads for one page of an endpoint's list, those that are resolved or filtered out too: several times [`PAGE_MAX`], so that a
+/// full page is the rule, and few enough for one call.
+pub const DEAD_LETTERS_READ_MAX: usize = 5_000;
 
 /// How long the log keeps records (spec §9).
 pub const LOG_RETENTION: Duration = Duration::from_secs(8 * 24 * 3_600);

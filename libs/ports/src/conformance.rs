@@ -5,6 +5,7 @@
 //! was expected.
 
 mod config;
+mod dead_letter_lists;
 mod dead_letters;
 mod delivery;
 mod event_log;
@@ -25,6 +26,7 @@ use domain::Timestamp;
 use crate::{EventLog, Stores};
 
 pub use config::*;
+pub use dead_letter_lists::*;
 pub use dead_letters::*;
 pub use delivery::*;
 pub use event_log::*;

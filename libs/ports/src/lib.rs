@@ -25,7 +25,9 @@ pub use config_store::{
     Applied, ConfigStore, EndpointConfig, Expect, IdempotencyRow, IdempotencyStore, StateChange,
     Tenant, TenantConfig,
 };
-pub use dead_letter_store::{DeadLetterFilter, DeadLetterStore, Taken};
+pub use dead_letter_store::{
+    DeadLetterFilter, DeadLetterKey, DeadLetterPage, DeadLetterStore, Taken,
+};
 pub use delivery_store::{BacklogPage, BacklogStore, InboxStore, LaneStore};
 pub use error::{Error, ErrorKind, Result};
 pub use event_log::{

@@ -4,6 +4,7 @@ mod attempts;
 mod backlog;
 mod config;
 mod config_write;
+mod dead_letter_lists;
 mod dead_letter_runs;
 mod dead_letters;
 mod events;
@@ -14,6 +15,7 @@ mod lane_buckets;
 mod lanes;
 mod newest_first;
 mod registry;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 //! One file a group of verbs. Everything takes parsed input and gives domain values or an [`Error`]; bad input changes nothing.
 
 mod commands;
+mod dead_letter_list;
 mod dead_letters;
 mod deliveries;
 mod delivery_list;
@@ -32,7 +33,8 @@ mod tests;
 pub use deps::{Config, Deps};
 pub use tenants::ensure_default_tenant;
 
-pub(crate) use dead_letters::{DeadLetterQuery, DeadLetterView, RedriveTarget};
+pub(crate) use dead_letter_list::DeadLetterQuery;
+pub(crate) use dead_letters::{DeadLetterView, RedriveTarget};
 pub(crate) use deliveries::{AttemptView, DeliveryView};
 pub(crate) use endpoint_draft::EndpointDraft;
 pub(crate) use endpoint_health::Health;

@@ -1,12 +1,12 @@
 //! Dead letters.
 
 use async_trait::async_trait;
-use domain::limits::DEAD_LETTER_RETENTION;
+use domain::limits::{DEAD_LETTER_RETENTION, DEAD_LETTERS_READ_MAX};
 use domain::{DeadLetter, DeadLetterId, EndpointUid, Resolution, RunId, TenantId, Timestamp};
-use ports::{DeadLetterFilter, DeadLetterStore, Taken};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use ports::{DeadLetterFilter, DeadLetterKey, DeadLetterPage, DeadLetterStore, Taken};
+use rusqlite::{Connection, OptionalExtension as _, Row, Rows, params};
 
-use super::{Store, events, odd, sql_limit};
+use super::{Store, events, odd};
 use crate::error::Fault;
 use crate::writer::Cost;
 
@@ -25,11 +25,12 @@ pub(super) const PUT: &str = "INSERT INTO dead_letters
       reason = excluded.reason, runs = excluded.runs, redrive = 0, redrive_run = NULL, body = excluded.body";
 pub(super) const GET: &str = "SELECT redrive, redrive_run, body FROM dead_letters
     WHERE endpoint = ?1 AND letter = ?2 AND tenant = ?3 AND time > ?4 AND redrive < 2";
-/// `?2` is the newest key that is left out, `?4` the oldest time that is shown, `?5` the reason or NULL.
-pub(super) const LIST: &str = "SELECT redrive, redrive_run, body FROM dead_letters
+/// `?2` and `?3` are the newest key that is left out, `?4` the oldest time that is shown. The index leaves out what is resolved; the reason is looked at
+/// row by row, so that rows are what is bounded.
+pub(super) const LIST: &str =
+    "SELECT redrive, redrive_run, body, time, letter, reason FROM dead_letters
     WHERE redrive < 2 AND endpoint = ?1 AND (time, letter) < (?2, ?3) AND time >= ?4
-      AND (?5 IS NULL OR reason = ?5)
-    ORDER BY time DESC, letter DESC LIMIT ?6";
+    ORDER BY time DESC, letter DESC";
 pub(super) const TAKE: &str = "UPDATE dead_letters SET redrive = 1, redrive_run = ?3
     WHERE endpoint = ?1 AND letter = ?2";
 pub(super) const RESOLVE: &str = "UPDATE dead_letters SET redrive = 2
@@ -61,9 +62,9 @@ impl DeadLetterStore for Store {
         &self,
         endpoint: EndpointUid,
         filter: &DeadLetterFilter,
-        before: Option<(Timestamp, DeadLetterId)>,
+        before: Option<DeadLetterKey>,
         limit: usize,
-    ) -> ports::Result<Vec<Found>> {
+    ) -> ports::Result<DeadLetterPage> {
         // Those that expire at this moment are hidden: the oldest that is shown is a millisecond newer.
         let oldest = self.now().as_millis() - millis(DEAD_LETTER_RETENTION) + 1;
         let since = filter.since.map_or(oldest, |since| since.as_millis().max(oldest));
@@ -77,19 +78,8 @@ impl DeadLetterStore for Store {
         }
         let list = move |conn: &Connection| {
             let mut statement = conn.prepare_cached(LIST)?;
-            let mut rows = statement.query(params![
-                endpoint.as_bytes(),
-                end.0,
-                end.1,
-                since,
-                reason,
-                sql_limit(limit)
-            ])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(letter_of(row)?);
-            }
-            Ok(found)
+            let rows = statement.query(params![endpoint.as_bytes(), end.0, end.1, since])?;
+            page_of(rows, reason, limit)
         };
         self.read(list).await
     }
@@ -193,6 +183,30 @@ fn get(
         since.as_millis()
     ])?;
     rows.next()?.map(letter_of).transpose()
+}
+
+/// The first rows with the reason (`None`: with any), at most `limit` of them, and of so many rows as one call reads.
+fn page_of(mut rows: Rows<'_>, reason: Option<u8>, limit: usize) -> Result<DeadLetterPage, Fault> {
+    let mut page = DeadLetterPage::default();
+    let mut read = 0;
+    while let Some(row) = rows.next()? {
+        if page.letters.len() == limit || read == DEAD_LETTERS_READ_MAX {
+            return Ok(page);
+        }
+        read += 1;
+        page.next = Some(key_of(row)?);
+        let ended_so: u8 = row.get(5)?;
+        if reason.is_none_or(|reason| reason == ended_so) {
+            page.letters.push(letter_of(row)?);
+        }
+    }
+    Ok(DeadLetterPage { next: None, ..page })
+}
+
+fn key_of(row: &Row<'_>) -> Result<DeadLetterKey, Fault> {
+    let bad = || odd("dead letter");
+    let id = row.get_ref(4)?.as_blob().map_err(|_| bad())?;
+    Ok((Timestamp::from_millis(row.get(3)?), DeadLetterId::from_slice(id).ok_or_else(bad)?))
 }
 
 fn letter_of(row: &Row<'_>) -> Result<Found, Fault> {

@@ -5,7 +5,11 @@ use std::time::Duration;
 use domain::limits::DEAD_LETTER_RETENTION;
 use domain::{DeadLetter, DeadLetterReason, Resolution, Timestamp};
 
-use super::sample::{dead_letter, run, tenant, uid};
+use super::dead_letter_lists::{
+    ds_2_lists_come_newest_first_and_filtered, ds_6_a_page_reads_a_bounded_number_of_rows,
+    ds_7_all_pages_give_each_dead_letter_once,
+};
+use super::sample::{dead_letter, run, tenant};
 use super::{StoreFixture, StoreUnderTest};
 use crate::{DeadLetterFilter, Taken};
 
@@ -17,6 +21,8 @@ pub async fn dead_letter_store_suite(fixture: &impl StoreFixture) {
     ds_3_one_redrive_at_a_time(fixture).await;
     ds_4_only_the_newest_redrive_resolves(fixture).await;
     ds_5_tenants_and_expired_ones_are_hidden(fixture).await;
+    ds_6_a_page_reads_a_bounded_number_of_rows(fixture).await;
+    ds_7_all_pages_give_each_dead_letter_once(fixture).await;
 }
 
 /// A store with one dead letter.
@@ -34,9 +40,8 @@ async fn state(
 ) -> Option<(DeadLetter, Option<Resolution>)> {
     let letters = test.stores().dead_letters;
     let got = letters.get(&letter.tenant, letter.endpoint, letter.id).await.expect("get");
-    let listed =
-        letters.list(letter.endpoint, &DeadLetterFilter::default(), None, 10).await.expect("list");
-    let listed = listed.into_iter().find(|(listed, _)| listed.id == letter.id);
+    let page = letters.list(letter.endpoint, &DeadLetterFilter::default(), None, 10).await;
+    let listed = page.expect("list").letters.into_iter().find(|(listed, _)| listed.id == letter.id);
     assert_eq!(got, listed, "get and list agree");
     got
 }
@@ -77,48 +82,6 @@ pub async fn ds_1_putting_a_run_again_changes_nothing(fixture: &impl StoreFixtur
     let failed = dead_letter(1, "evt_1", 1, test.now() + Duration::from_secs(60));
     letters.put(&[failed.clone(), letter.clone()]).await.expect("put");
     assert_eq!(state(&*test, &letter).await, Some((failed, None)));
-}
-
-/// DS-2: lists give what is not resolved, newest first, strictly before the key, filtered, at most `limit`.
-pub async fn ds_2_lists_come_newest_first_and_filtered(fixture: &impl StoreFixture) {
-    let test = fixture.fresh().await;
-    let letters = test.stores().dead_letters;
-    let now = test.now();
-    let time = |n: u64| now + Duration::from_secs(n / 2);
-    let put: Vec<DeadLetter> = (0..10)
-        .map(|n| DeadLetter {
-            reason: if n % 3 == 0 { DeadLetterReason::Expired } else { DeadLetterReason::Rejected },
-            ..dead_letter(1, &format!("evt_{n}"), 0, time(n))
-        })
-        .collect();
-    letters.put(&put).await.expect("put");
-    letters.put(&[dead_letter(2, "evt_1", 0, now)]).await.expect("put");
-    let mut expected = put.clone();
-    expected.sort_by_key(|letter| std::cmp::Reverse((letter.time, letter.id)));
-    let mut found = Vec::new();
-    let mut before = None;
-    loop {
-        let page =
-            letters.list(uid(1), &DeadLetterFilter::default(), before, 3).await.expect("list");
-        assert!(page.len() <= 3, "at most `limit`");
-        let Some((last, _)) = page.last() else { break };
-        before = Some((last.time, last.id));
-        found.extend(page.into_iter().map(|(letter, _)| letter));
-    }
-    assert_eq!(found, expected);
-    let filter = DeadLetterFilter {
-        reason: Some(DeadLetterReason::Rejected),
-        since: Some(time(2)),
-        until: Some(time(8)),
-    };
-    let listed = letters.list(uid(1), &filter, None, 100).await.expect("list");
-    let listed: Vec<DeadLetter> = listed.into_iter().map(|(letter, _)| letter).collect();
-    expected.retain(|letter| {
-        letter.reason == DeadLetterReason::Rejected
-            && letter.time >= time(2)
-            && letter.time < time(8)
-    });
-    assert_eq!(listed, expected, "`since` is within, `until` is not");
 }
 
 /// DS-3: of two redrives one gets the dead letter; the same run again is ours again; one on its way is still listed.

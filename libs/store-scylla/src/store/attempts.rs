@@ -11,7 +11,7 @@ use domain::{
 use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
-use super::newest_first::{Keyed, newest_first};
+use super::newest_first::newest_first;
 use super::registry::{ListPlace, Registry};
 use super::{Store, cql_limit, odd, place, time, time_of, undecodable};
 use crate::bucket::Bucket;
@@ -185,13 +185,11 @@ impl Store {
                 .into_iter()
                 .map(|row| summary(endpoint, row))
                 .collect::<ports::Result<Vec<_>>>()?;
-            Ok(facts.into_iter().filter(|listed| listed.0.time > since).collect())
+            Ok(facts.into_iter().filter(|fact| fact.time > since).collect())
         };
         let list = (&self.cql, &self.attempts.buckets);
-        let time_of = |listed: &Listed| listed.0.time;
-        let listed =
-            newest_first(list, endpoint, (since, time_before), limit, read, time_of).await?;
-        Ok(listed.into_iter().map(|listed| listed.0).collect())
+        let key = |fact: &Fact| (fact.time, fact.id);
+        newest_first(list, endpoint, (since, time_before), limit, read, key).await
     }
 }
 
@@ -306,19 +304,9 @@ fn fact(tenant: &TenantId, event: &EventId, row: FactRow) -> ports::Result<(Fact
 
 type SummaryRow = (CqlTimestamp, Uuid, String, String, i64, Uuid, Vec<u8>);
 
-struct Listed(Fact);
-
-impl Keyed for Listed {
-    type Key = (Timestamp, AttemptId);
-
-    fn key(&self) -> Self::Key {
-        (self.0.time, self.0.id)
-    }
-}
-
-fn summary(endpoint: EndpointUid, row: SummaryRow) -> ports::Result<Listed> {
+fn summary(endpoint: EndpointUid, row: SummaryRow) -> ports::Result<Fact> {
     let (time, id, tenant, event, position, run, body) = row;
-    Ok(Listed(Fact {
+    Ok(Fact {
         event: EventRef {
             tenant: TenantId::parse(&tenant).map_err(|_| odd(BY_ENDPOINT))?,
             id: EventId::parse(&event).map_err(|_| odd(BY_ENDPOINT))?,
@@ -329,5 +317,5 @@ fn summary(endpoint: EndpointUid, row: SummaryRow) -> ports::Result<Listed> {
         id: AttemptId::from_uuid(id),
         time: time_of(time),
         kind: codec::decode_fact_kind(&body).map_err(undecodable(BY_ENDPOINT))?,
-    }))
+    })
 }

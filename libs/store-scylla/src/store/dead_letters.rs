@@ -1,49 +1,43 @@
-//! Dead letters: lists by endpoint, and the port.
+//! Dead letters: the port, and what writes the rows of their lists.
+//!
+//! A list's row says where an end belongs; what the letter is, and whether that end is the current one, is known by id alone (`dead_letter_runs`). So the
+//! row is written first, the end makes it count, and rows of older ends are marked `gone` afterwards: at each moment exactly one row of a letter counts.
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use domain::limits::DEAD_LETTER_RETENTION;
-use domain::{
-    DeadLetter, DeadLetterId, DeadLetterReason, EndpointUid, Resolution, RunId, TenantId, Timestamp,
-};
-use ports::{DeadLetterFilter, DeadLetterStore, Taken};
+use domain::{DeadLetter, DeadLetterId, EndpointUid, Resolution, RunId, TenantId};
+use ports::{DeadLetterFilter, DeadLetterKey, DeadLetterPage, DeadLetterStore, Taken};
 use scylla::value::CqlTimestamp;
 use uuid::Uuid;
 
+use super::dead_letter_lists::LIST;
 use super::dead_letter_runs::End;
-use super::newest_first::{Keyed, newest_first};
 use super::registry::Registry;
-use super::{Store, cql_limit, odd, time, time_of, undecodable};
-use crate::bucket::Bucket;
+use super::{Store, time};
 use crate::cql::{Cql, NewRow, Statement, all};
 use crate::error::OpenError;
 
-const TABLE: &str = "dead_letters";
+pub(super) const TABLE: &str = "dead_letters";
 const PUT: &str = "INSERT INTO dead_letters
-    (endpoint, bucket_start, bucket_width, time, letter, version, reason, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-const LIST: &str = "SELECT time, letter, version, reason, gone, redriving, body FROM dead_letters
-    WHERE endpoint = ? AND bucket_start = ? AND bucket_width = ? AND (time, letter, version) < (?, ?, ?) LIMIT ?";
+    (endpoint, bucket_start, bucket_width, time, letter, version, reason) VALUES (?, ?, ?, ?, ?, ?, ?)";
 const GONE: &str = "UPDATE dead_letters SET gone = true
-    WHERE endpoint = ? AND bucket_start = ? AND bucket_width = ? AND time = ? AND letter = ? AND version = ?";
-const REDRIVING: &str = "UPDATE dead_letters SET redriving = ?
     WHERE endpoint = ? AND bucket_start = ? AND bucket_width = ? AND time = ? AND letter = ? AND version = ?";
 
 pub(super) struct Statements {
     put: Statement,
-    list: Statement,
     gone: Statement,
-    redriving: Statement,
-    buckets: Registry,
+    pub(super) list: Statement,
+    pub(super) buckets: Registry,
 }
 
 impl Statements {
     pub(super) async fn prepare(cql: &Cql) -> Result<Self, OpenError> {
         Ok(Self {
             put: cql.prepare(TABLE, PUT).await?,
-            list: cql.prepare(TABLE, LIST).await?,
             gone: cql.prepare(TABLE, GONE).await?,
-            redriving: cql.prepare(TABLE, REDRIVING).await?,
+            list: cql.prepare(TABLE, LIST).await?,
             buckets: Registry::prepare(cql, "dead_letter_buckets").await?,
         })
     }
@@ -82,19 +76,10 @@ impl DeadLetterStore for Store {
         &self,
         endpoint: EndpointUid,
         filter: &DeadLetterFilter,
-        before: Option<(Timestamp, DeadLetterId)>,
+        before: Option<DeadLetterKey>,
         limit: usize,
-    ) -> ports::Result<Vec<Found>> {
-        let wanted = Wanted::new(self.now(), filter, before);
-        let read = |bucket: Bucket| self.newest_of(endpoint, bucket, wanted, limit);
-        let list = (&self.cql, &self.dead_letters.buckets);
-        let (oldest, newest) = (wanted.oldest, wanted.before.time);
-        let listed = newest_first(list, endpoint, (oldest, newest), limit, read, |row: &Listed| {
-            row.letter.time
-        })
-        .await?;
-        let found = |row: Listed| (row.letter, row.redriving.map(Resolution::Redriving));
-        Ok(listed.into_iter().map(found).collect())
+    ) -> ports::Result<DeadLetterPage> {
+        self.page_of_dead_letters(endpoint, filter, before, limit).await
     }
 
     async fn begin_redrive(
@@ -117,9 +102,6 @@ impl DeadLetterStore for Store {
                 if !self.runs.take(&self.cql, end, run).await? {
                     return Ok(Taken::InProgress);
                 }
-                let key = list_key(end);
-                let values = (run.uuid(), key.0, key.1, key.2, key.3, key.4, key.5);
-                self.cql.write(&self.dead_letters.redriving, NewRow { values, bytes: 72 }).await?;
             }
         }
         Ok(Taken::Ours(Box::new(end.letter.clone())))
@@ -135,7 +117,7 @@ impl DeadLetterStore for Store {
         let Some(end) = history.current() else {
             return Ok(());
         };
-        // A put that was killed half-way may have left an older end in the list.
+        // A put that was killed half-way may have left rows of older ends: lists would ask for each of them whether it counts.
         self.hide_all(history.replaced()).await?;
         match history.resolution(end) {
             Some(Resolution::Redriving(redriving)) if redriving == run => {
@@ -157,11 +139,11 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps one end: the end itself with the place of its row, then that row, then older ends leave the list. A repeat finds the place and goes on there.
+    /// Keeps one end: its row in the list, then the end itself with the row's place, which makes both count; then rows of older ends are hidden. The row of a
+    /// put that came no further than that never counts.
     async fn put_one(&self, letter: &DeadLetter) -> ports::Result<()> {
         let history = self.runs.read(&self.cql, letter.endpoint, letter.id).await?;
-        if let Some(known) = history.end_of(letter.run) {
-            self.put_in_list(known).await?;
+        if history.end_of(letter.run).is_some() {
             return self.hide_all(history.replaced()).await;
         }
         let buckets = &self.dead_letters.buckets;
@@ -170,8 +152,8 @@ impl Store {
             buckets.register(&self.cql, [(letter.endpoint, bucket)]).await?;
         }
         let end = End { letter: letter.clone(), version: history.next_version(), bucket };
-        self.runs.put(&self.cql, &end).await?;
         self.put_in_list(&end).await?;
+        self.runs.put(&self.cql, &end).await?;
         self.hide_all(history.replaced().chain(history.current())).await
     }
 
@@ -182,12 +164,10 @@ impl Store {
     }
 
     async fn put_in_list(&self, end: &End) -> ports::Result<()> {
-        let body = codec::encode_dead_letter(&end.letter);
-        let bytes = body.len() + 72;
         let key = list_key(end);
         let reason = codec::reason_code(end.letter.reason).cast_signed();
-        let values = (key.0, key.1, key.2, key.3, key.4, key.5, reason, body);
-        self.cql.write(&self.dead_letters.put, NewRow { values, bytes }).await
+        let values = (key.0, key.1, key.2, key.3, key.4, key.5, reason);
+        self.cql.write(&self.dead_letters.put, NewRow { values, bytes: 57 }).await
     }
 
     async fn hide(&self, end: &End) -> ports::Result<()> {
@@ -196,45 +176,6 @@ impl Store {
 
     fn is_shown(&self, tenant: &TenantId, end: &End) -> bool {
         end.letter.tenant == *tenant && end.letter.time > self.now() - DEAD_LETTER_RETENTION
-    }
-
-    /// The newest rows of one bucket that are wanted.
-    async fn newest_of(
-        &self,
-        endpoint: EndpointUid,
-        bucket: Bucket,
-        wanted: Wanted,
-        limit: usize,
-    ) -> ports::Result<Vec<Listed>> {
-        let mut before = wanted.before;
-        let mut found = Vec::new();
-        // Rows that are gone or filtered out are passed over, a page at a time.
-        let page = limit.clamp(50, 1_000);
-        loop {
-            let key = (
-                endpoint.uuid(),
-                time(bucket.start),
-                bucket.width.seconds(),
-                time(before.time),
-                before.letter.to_vec(),
-                before.version,
-                cql_limit(page),
-            );
-            let rows: Vec<Row> = self.cql.read(&self.dead_letters.list, key).await?;
-            let is_last = rows.len() < page;
-            for row in rows {
-                before = Before::of(&row)?;
-                if wanted.has(&row) {
-                    found.push(Listed::of(row)?);
-                }
-                if found.len() == limit {
-                    return Ok(found);
-                }
-            }
-            if is_last || before.time < wanted.oldest {
-                return Ok(found);
-            }
-        }
     }
 }
 
@@ -250,88 +191,4 @@ fn list_key(end: &End) -> ListKey {
         letter.id.as_bytes().to_vec(),
         end.version,
     )
-}
-
-type Row = (CqlTimestamp, Vec<u8>, i32, Option<i8>, Option<bool>, Option<Uuid>, Option<Vec<u8>>);
-
-/// A place in a list: what follows it is older.
-#[derive(Clone, Copy)]
-struct Before {
-    time: Timestamp,
-    letter: [u8; 16],
-    version: i32,
-}
-
-impl Before {
-    fn of(row: &Row) -> ports::Result<Self> {
-        let letter = row.1.as_slice().try_into().map_err(|_| odd(TABLE))?;
-        Ok(Self { time: time_of(row.0), letter, version: row.2 })
-    }
-}
-
-/// What a list shows.
-#[derive(Clone, Copy)]
-struct Wanted {
-    oldest: Timestamp,
-    before: Before,
-    reason: Option<DeadLetterReason>,
-}
-
-impl Wanted {
-    fn new(
-        now: Timestamp,
-        filter: &DeadLetterFilter,
-        before: Option<(Timestamp, DeadLetterId)>,
-    ) -> Self {
-        // Those that expire at this moment are hidden: the oldest that is shown is a millisecond newer.
-        let young = now - DEAD_LETTER_RETENTION + std::time::Duration::from_millis(1);
-        let oldest = filter.since.map_or(young, |since| since.max(young));
-        // Dead letters are made before they are listed, but for clocks that differ.
-        let newest = Before {
-            time: now + std::time::Duration::from_secs(60),
-            letter: [0xff; 16],
-            version: i32::MAX,
-        };
-        let key = before.map_or(newest, |(time, id)| Before {
-            time,
-            letter: *id.as_bytes(),
-            version: i32::MIN,
-        });
-        // `until` is left out as a whole: nothing sorts before an empty letter of its time.
-        let end = filter.until.map(|time| Before { time, letter: [0; 16], version: i32::MIN });
-        let before = match end {
-            Some(end) if (end.time, end.letter) < (key.time, key.letter) => end,
-            _ => key,
-        };
-        Self { oldest, before, reason: filter.reason }
-    }
-
-    fn has(&self, row: &Row) -> bool {
-        let (at, _, _, reason, gone, _, body) = row;
-        let is_wanted = self
-            .reason
-            .is_none_or(|wanted| *reason == Some(codec::reason_code(wanted).cast_signed()));
-        body.is_some() && *gone != Some(true) && is_wanted && time_of(*at) >= self.oldest
-    }
-}
-
-struct Listed {
-    letter: DeadLetter,
-    redriving: Option<RunId>,
-}
-
-impl Listed {
-    fn of((_, _, _, _, _, redriving, body): Row) -> ports::Result<Self> {
-        let body = body.ok_or_else(|| odd(TABLE))?;
-        let letter = codec::decode_dead_letter(&body).map_err(undecodable(TABLE))?;
-        Ok(Self { letter, redriving: redriving.map(RunId::from_uuid) })
-    }
-}
-
-impl Keyed for Listed {
-    type Key = (Timestamp, DeadLetterId);
-
-    fn key(&self) -> Self::Key {
-        (self.letter.time, self.letter.id)
-    }
 }

@@ -1,8 +1,9 @@
 //! Registries: which time buckets of an endpoint's list hold rows, by day, so that a list skips the empty ones.
 
 use domain::{EndpointUid, Timestamp};
+use scylla::value::CqlTimestamp;
 
-use super::{odd, time, time_of};
+use super::{cql_limit, odd, time, time_of};
 use crate::bucket::{Bucket, Placer, day};
 use crate::cql::{Cql, NewRow, Statement, all};
 use crate::error::OpenError;
@@ -12,7 +13,7 @@ pub(super) struct Registry {
     table: &'static str,
     placer: Placer<EndpointUid>,
     put: Statement,
-    list: Statement,
+    newest: Statement,
 }
 
 /// Where rows of one endpoint go.
@@ -23,14 +24,14 @@ impl Registry {
         let put = format!(
             "INSERT INTO {table} (endpoint, day, bucket_start, bucket_width) VALUES (?, ?, ?, ?)"
         );
-        let list = format!(
-            "SELECT bucket_start, bucket_width FROM {table} WHERE endpoint = ? AND day = ?"
+        let newest = format!(
+            "SELECT bucket_start, bucket_width FROM {table} WHERE endpoint = ? AND day = ? AND bucket_start <= ? LIMIT ?"
         );
         Ok(Self {
             table,
             placer: Placer::new(),
             put: cql.prepare(table, &put).await?,
-            list: cql.prepare(table, &list).await?,
+            newest: cql.prepare(table, &newest).await?,
         })
     }
 
@@ -56,20 +57,19 @@ impl Registry {
         all(new.into_iter().map(put)).await
     }
 
-    /// The buckets of an endpoint that start on a day, latest end first.
-    pub(super) async fn of_day(
+    /// The buckets of an endpoint that start on a day, at or before `latest`, at most `limit`: latest start first, and wider ones of one start first.
+    pub(super) async fn newest_of_day(
         &self,
         cql: &Cql,
         endpoint: EndpointUid,
-        day: Timestamp,
+        (day, latest): (Timestamp, Timestamp),
+        limit: usize,
     ) -> ports::Result<Vec<Bucket>> {
-        let rows: Vec<(scylla::value::CqlTimestamp, i32)> =
-            cql.read(&self.list, (endpoint.uuid(), time(day))).await?;
-        let bucket = |(start, width)| {
+        let key = (endpoint.uuid(), time(day), time(latest), cql_limit(limit));
+        let rows: Vec<(CqlTimestamp, i32)> = cql.read(&self.newest, key).await?;
+        let bucket = |(start, width): (CqlTimestamp, i32)| {
             Bucket::of_columns(time_of(start).as_millis(), width).ok_or_else(|| odd(self.table))
         };
-        let mut buckets = rows.into_iter().map(bucket).collect::<ports::Result<Vec<_>>>()?;
-        buckets.sort_by_key(|bucket| std::cmp::Reverse((bucket.end(), bucket.start)));
-        Ok(buckets)
+        rows.into_iter().map(bucket).collect()
     }
 }

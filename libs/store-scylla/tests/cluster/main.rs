@@ -2,6 +2,7 @@
 
 mod buckets;
 mod conformance;
+mod dead_letters;
 mod keyspace;
 mod lists;
 mod migrating;

@@ -1,12 +1,15 @@
 //! Events, facts, dead letters.
 
 use async_trait::async_trait;
-use domain::limits::{ATTEMPT_RETENTION, DEAD_LETTER_RETENTION};
+use domain::limits::{ATTEMPT_RETENTION, DEAD_LETTER_RETENTION, DEAD_LETTERS_READ_MAX};
 use domain::{
     DeadLetter, DeadLetterId, EndpointUid, EventId, EventRef, Fact, FactKind, Resolution, RunId,
     TenantId, Timestamp,
 };
-use ports::{DeadLetterFilter, DeadLetterStore, EventStore, Loaded, StoredEvent, Taken};
+use ports::{
+    DeadLetterFilter, DeadLetterKey, DeadLetterPage, DeadLetterStore, EventStore, Loaded,
+    StoredEvent, Taken,
+};
 
 use super::{Dead, KEEP_BODY, MemoryStore, State, is_young};
 
@@ -132,23 +135,26 @@ impl DeadLetterStore for MemoryStore {
         &self,
         endpoint: EndpointUid,
         filter: &DeadLetterFilter,
-        before: Option<(Timestamp, DeadLetterId)>,
+        before: Option<DeadLetterKey>,
         limit: usize,
-    ) -> ports::Result<Vec<(DeadLetter, Option<Resolution>)>> {
+    ) -> ports::Result<DeadLetterPage> {
         self.read(|state, now| {
             let mut dead: Vec<&Dead> = state.dead_letters.values().collect();
             dead.retain(|dead| {
-                let letter = &dead.letter;
-                dead.is_shown(now)
-                    && letter.endpoint == endpoint
-                    && before.is_none_or(|before| (letter.time, letter.id) < before)
-                    && filter.reason.is_none_or(|reason| letter.reason == reason)
-                    && filter.since.is_none_or(|since| letter.time >= since)
-                    && filter.until.is_none_or(|until| letter.time < until)
+                dead.letter.endpoint == endpoint && before.is_none_or(|before| dead.key() < before)
             });
-            dead.sort_by_key(|dead| std::cmp::Reverse((dead.letter.time, dead.letter.id)));
-            let page = dead.into_iter().take(limit);
-            page.map(|dead| (dead.letter.clone(), dead.resolution)).collect()
+            dead.sort_by_key(|dead| std::cmp::Reverse(dead.key()));
+            let mut page = DeadLetterPage::default();
+            for (read, dead) in dead.into_iter().enumerate() {
+                if page.letters.len() == limit || read == DEAD_LETTERS_READ_MAX {
+                    return page;
+                }
+                if dead.is_shown(now) && has(filter, &dead.letter) {
+                    page.letters.push((dead.letter.clone(), dead.resolution));
+                }
+                page.next = Some(dead.key());
+            }
+            DeadLetterPage { next: None, ..page }
         })
     }
 
@@ -192,7 +198,17 @@ impl DeadLetterStore for MemoryStore {
     }
 }
 
+fn has(filter: &DeadLetterFilter, letter: &DeadLetter) -> bool {
+    filter.reason.is_none_or(|reason| letter.reason == reason)
+        && filter.since.is_none_or(|since| letter.time >= since)
+        && filter.until.is_none_or(|until| letter.time < until)
+}
+
 impl Dead {
+    fn key(&self) -> DeadLetterKey {
+        (self.letter.time, self.letter.id)
+    }
+
     fn is_shown(&self, now: Timestamp) -> bool {
         self.resolution != Some(Resolution::Resolved)
             && is_young(self.letter.time, DEAD_LETTER_RETENTION, now)

@@ -1,24 +1,14 @@
-//! Dead letters: reading, listing, and taking one up again.
+//! Dead letters: reading one, and taking it up again.
 
 use std::sync::Arc;
 
-use domain::{
-    CommandId, CommandKind, DeadLetter, DeadLetterId, DeadLetterReason, Endpoint, Event,
-    Resolution, RunId, Timestamp,
-};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use ports::{DeadLetterFilter, Taken};
+use domain::{CommandId, CommandKind, DeadLetter, Endpoint, Event, Resolution, RunId};
+use ports::Taken;
 
 use super::commands::Order;
-use super::deliveries::{endpoints_of, failed_redrives};
+use super::deliveries::failed_redrives;
 use super::endpoint_state::disabled_for_good;
-use super::page::ListName;
-use super::{
-    App, DeadLetterName, DeliveryName, EndpointScope, Error, Page, PageRequest, RequestId,
-};
-
-/// Endpoints and dead letters that are read at once.
-const READS_AT_ONCE: usize = 8;
+use super::{App, DeadLetterName, DeliveryName, Error, RequestId};
 
 /// A dead letter as callers see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,15 +29,8 @@ pub(crate) struct RedriveTarget {
     pub(crate) delivery: DeliveryName,
 }
 
-/// Which dead letters to list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct DeadLetterQuery {
-    pub(crate) reason: Option<DeadLetterReason>,
-    pub(crate) start: Option<Timestamp>,
-    pub(crate) end: Option<Timestamp>,
-}
-
-type Found = (DeadLetter, Option<Resolution>);
+/// A dead letter with what became of it.
+pub(super) type Found = (DeadLetter, Option<Resolution>);
 
 impl App {
     /// Reads one with its payload.
@@ -65,7 +48,7 @@ impl App {
             .ok_or_else(|| Error::NotFound(name.to_string()))
     }
 
-    async fn letter_view(
+    pub(super) async fn letter_view(
         &self,
         endpoint: &Endpoint,
         (letter, resolution): Found,
@@ -78,69 +61,6 @@ impl App {
             event: loaded.event,
             letter,
         })
-    }
-
-    /// Lists dead letters, newest first: of one endpoint, or of all.
-    pub(crate) async fn list_dead_letters(
-        &self,
-        scope: &EndpointScope,
-        query: DeadLetterQuery,
-        page: &PageRequest,
-    ) -> Result<Page<DeadLetterView>, Error> {
-        let parent = format!("{}/{:?}/{query:?}", scope.tenant, scope.endpoint);
-        let list = ListName(&["dead letters", &parent]);
-        let before: Option<(i64, u128)> = self.open_token(&list, &page.token)?;
-        let before = before.and_then(|(time, id)| {
-            let id = DeadLetterId::from_slice(&id.to_be_bytes())?;
-            Some((Timestamp::from_millis(time), id))
-        });
-        let tenant = self.tenant(&scope.tenant).await?;
-        let endpoints = endpoints_of(&tenant, scope)?;
-        let newest = self.newest(&endpoints, query, before, page.size + 1).await?;
-        let is_more = newest.len() > page.size;
-        let views: Vec<_> = newest
-            .into_iter()
-            .take(page.size)
-            .map(|(endpoint, found)| self.letter_view(endpoint, found))
-            .collect();
-        let items: Vec<DeadLetterView> =
-            stream::iter(views).buffered(READS_AT_ONCE).try_collect().await?;
-        let next = match items.last().filter(|_| is_more) {
-            Some(last) => {
-                let id = u128::from_be_bytes(*last.letter.id.as_bytes());
-                self.make_token(&list, &(last.letter.time.as_millis(), id))
-            }
-            None => String::new(),
-        };
-        Ok(Page { items, next })
-    }
-
-    /// The newest of several endpoints, at most `limit` of all and never more than that in hand for each.
-    async fn newest<'e>(
-        &self,
-        endpoints: &[&'e Endpoint],
-        query: DeadLetterQuery,
-        before: Option<(Timestamp, DeadLetterId)>,
-        limit: usize,
-    ) -> Result<Vec<(&'e Endpoint, Found)>, Error> {
-        let filter =
-            DeadLetterFilter { reason: query.reason, since: query.start, until: query.end };
-        let (store, filter) = (&self.deps.dead_letters, &filter);
-        let lists: Vec<_> = endpoints
-            .iter()
-            .map(|endpoint| async move {
-                let found = store.list(endpoint.uid, filter, before, limit).await;
-                found.map(|found| (*endpoint, found))
-            })
-            .collect();
-        let mut lists = stream::iter(lists).buffer_unordered(READS_AT_ONCE);
-        let mut newest: Vec<(&Endpoint, Found)> = Vec::new();
-        while let Some((endpoint, found)) = lists.try_next().await? {
-            newest.extend(found.into_iter().map(|found| (endpoint, found)));
-            newest.sort_by_key(|(_, (letter, _))| std::cmp::Reverse((letter.time, letter.id)));
-            newest.truncate(limit);
-        }
-        Ok(newest)
     }
 
     /// Delivers a dead letter's event anew, with a whole new schedule.

@@ -1,5 +1,6 @@
 //! The application over in-memory ports.
 
+mod dead_letters;
 mod deliveries;
 mod endpoints;
 mod lists;
