@@ -406,7 +406,8 @@ pub struct ListDeadLettersRequest {
     /// The endpoint, `tenants/{tenant}/endpoints/{endpoint}`; `-` for all.
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
-    /// The most to give at once. Default 50, more than 1 000 is taken as 1 000. INVALID_ARGUMENT when negative.
+    /// The most to give at once; a page may hold fewer. Default 50, more than 1 000 is taken as 1 000. INVALID_ARGUMENT when
+    /// negative.
     #[prost(int32, tag = "2")]
     pub page_size: i32,
     /// `next_page_token` of the page before. Default: the first page. INVALID_ARGUMENT when it is not from the same list.
@@ -428,7 +429,7 @@ pub struct ListDeadLettersResponse {
     /// The dead letters, newest first, without their payloads.
     #[prost(message, repeated, tag = "1")]
     pub dead_letters: ::prost::alloc::vec::Vec<DeadLetter>,
-    /// Gets the next page; empty on the last one.
+    /// Gets the next page; empty on the last one. Only that says that there are no more: a page may be empty before it.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
 }
@@ -574,7 +575,9 @@ pub mod dead_letter_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Lists dead letters, newest first, of one endpoint or, with `endpoints/-`, of a tenant.
+        /// Lists dead letters, newest first, of one endpoint or, with `endpoints/-`, of a tenant. A call looks at a bounded part
+        /// of the list, so a page may hold fewer than `page_size`, even none, before the last one; it then has a
+        /// `next_page_token`. One that comes back from a redrive moves to the front; no list gives it twice.
         pub async fn list_dead_letters(
             &mut self,
             request: impl tonic::IntoRequest<super::ListDeadLettersRequest>,
@@ -659,7 +662,9 @@ pub mod dead_letter_service_server {
             tonic::Response<super::GetDeadLetterResponse>,
             tonic::Status,
         >;
-        /// Lists dead letters, newest first, of one endpoint or, with `endpoints/-`, of a tenant.
+        /// Lists dead letters, newest first, of one endpoint or, with `endpoints/-`, of a tenant. A call looks at a bounded part
+        /// of the list, so a page may hold fewer than `page_size`, even none, before the last one; it then has a
+        /// `next_page_token`. One that comes back from a redrive moves to the front; no list gives it twice.
         async fn list_dead_letters(
             &self,
             request: tonic::Request<super::ListDeadLettersRequest>,
