@@ -1,5 +1,6 @@
 //! An HTTP receiver that answers by a script and keeps every request.
 
+mod connections;
 mod ledger;
 mod script;
 mod serve;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -19,6 +20,7 @@ pub use ledger::Request;
 pub use script::Reply;
 
 use crate::DEADLINE;
+use connections::Connections;
 use ledger::Ledger;
 use script::Scripts;
 
@@ -35,6 +37,7 @@ pub struct Receiver {
 struct Shared {
     scripts: Scripts,
     ledger: Ledger,
+    connections: Connections,
 }
 
 impl Receiver {
@@ -127,6 +130,20 @@ impl Receiver {
         timeout(DEADLINE, reached)
             .await
             .map_err(|_| anyhow!("{} of {n} requests arrived within {DEADLINE:?}", self.count()))
+    }
+
+    /// Waits until what senders that have gone had sent is among the requests: their connections are read to the end.
+    /// Whoever still holds one open is waited for.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or after [`DEADLINE`].
+    pub async fn settled(&self) -> Result<()> {
+        // Connections are accepted in the order in which they were made: with this one, all before it were.
+        let last = TcpStream::connect(self.address).await.context("connecting to the receiver")?;
+        let alone = self.shared.connections.are_only_of(last.local_addr()?);
+        timeout(DEADLINE, alone)
+            .await
+            .map_err(|_| anyhow!("connections are still open after {DEADLINE:?}"))
     }
 
     /// Returns the highest number of requests that were unanswered at one time.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use postrider_e2e::{Receiver, Reply, Rest, Server, clients, until};
+use postrider_e2e::{Receiver, Reply, Rest, Server, Stopped, clients, until};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -96,19 +96,22 @@ async fn publish(rest: Rest, acks: Arc<Acks>, prefix: String, size: usize) {
 /// When a process was killed, and how many requests the receiver had not answered then.
 struct Kill {
     at: Instant,
-    /// When the next one was started: what arrives before that, the killed one had sent.
+    /// After all that it had sent was read and before the next one was started: what is entered before this is the killed one's, what is entered after it
+    /// is not. A request lies in a socket until the receiver has its turn, so its process may be dead when it is entered.
     next: Instant,
     unanswered: usize,
+    /// Requests that were entered between `at` and `next`.
+    late: usize,
 }
 
 /// Loads the process until a random moment, and kills it.
 async fn round(
     number: usize,
-    server: &Server,
+    server: Server,
     receiver: &Receiver,
     acks: &Arc<Acks>,
     chance: &mut Chance,
-) -> Result<Kill> {
+) -> Result<(Stopped, Kill)> {
     let mut publishers = JoinSet::new();
     for n in 0..PUBLISHERS {
         let size = 1 + chance.below(8);
@@ -124,10 +127,13 @@ async fn round(
         receiver.reaches(receiver.count() + far).await?;
     }
     server.signal("KILL").await?;
-    let at = Instant::now();
-    let kill = Kill { at, next: at, unanswered: receiver.in_flight() };
+    let (at, unanswered, before) = (Instant::now(), receiver.in_flight(), receiver.count());
     while publishers.join_next().await.is_some() {}
-    Ok(kill)
+    // It is dead already; this collects it.
+    let dead = server.kill().await?;
+    receiver.settled().await?;
+    let (next, late) = (Instant::now(), receiver.count() - before);
+    Ok((dead, Kill { at, next, unanswered, late }))
 }
 
 pub(crate) async fn make_endpoints(api: &Api, receiver: &Receiver) -> Result<()> {
@@ -143,42 +149,44 @@ pub(crate) async fn make_endpoints(api: &Api, receiver: &Receiver) -> Result<()>
     Ok(())
 }
 
-/// What arrived more than once, with the times of its arrivals, oldest first.
+/// What arrived more than once, with the times of its arrivals, oldest first, and the numbers that it bore.
 pub(crate) struct Twice {
     pub(crate) path: String,
     pub(crate) event: String,
     pub(crate) times: Vec<Instant>,
+    numbers: Vec<u32>,
 }
 
 pub(crate) fn twice(receiver: &Receiver) -> Vec<Twice> {
-    let mut arrivals: BTreeMap<(String, String, u32), Vec<Instant>> = BTreeMap::new();
+    let mut arrivals: BTreeMap<(String, String, u32), Vec<(Instant, u32)>> = BTreeMap::new();
     for request in receiver.requests() {
         // A retry of the flaky endpoint is another attempt, not a duplicate.
         let attempt = if request.path == FLAKY { request.attempt() } else { 0 };
         let key = (request.path.clone(), request.event_id().to_owned(), attempt);
-        arrivals.entry(key).or_default().push(request.at);
+        arrivals.entry(key).or_default().push((request.at, request.attempt()));
     }
-    let twice = arrivals.into_iter().filter(|(_, times)| times.len() > 1);
+    let twice = arrivals.into_iter().filter(|(_, arrivals)| arrivals.len() > 1);
     twice
-        .map(|((path, event, _), mut times)| {
-            times.sort();
-            Twice { path, event, times }
+        .map(|((path, event, _), mut arrivals)| {
+            arrivals.sort();
+            let (times, numbers) = arrivals.into_iter().unzip();
+            Twice { path, event, times, numbers }
         })
         .collect()
 }
 
-/// Counts the duplicates that each kill made, and how long before it the oldest of them had arrived. One without a kill in between is a bug.
+/// Counts the duplicates that each kill made, and how long before it the oldest of them had arrived. Two requests of one process are a bug.
 fn duplicates_by_kill(twice: &[Twice], kills: &[Kill]) -> Result<(Vec<usize>, Option<Duration>)> {
     let mut counts = vec![0; kills.len()];
     let mut oldest = None;
-    for Twice { path, event, times } in twice {
+    for Twice { path, event, times, numbers } in twice {
         for pair in times.windows(2) {
-            let between = |kill: &Kill| pair[0] <= kill.next && kill.at <= pair[1];
+            let between = |kill: &Kill| pair[0] < kill.next && kill.next <= pair[1];
             let kill = kills.iter().position(between);
             let kill = kill.with_context(|| {
                 let before = kills.iter().rev().find(|kill| kill.next <= pair[0]);
                 format!(
-                    "{event} came to {path} twice, {:?} apart, and nobody was killed in between; the first time {:?} after a start",
+                    "{event} came to {path} twice from one process, {:?} apart; the first time {:?} after its start; the attempts' numbers: {numbers:?}",
                     pair[1] - pair[0],
                     before.map(|kill| pair[0] - kill.next),
                 )
@@ -246,10 +254,8 @@ async fn killed_at_random_moments_nothing_acknowledged_is_lost() -> Result<()> {
     let acks = Arc::new(Acks { ids: Mutex::default(), count: watch::Sender::new(0) });
     let mut kills = Vec::new();
     for number in 0..rounds {
-        let kill = round(number, &server, &receiver, &acks, &mut chance).await?;
-        // It is dead already; this collects it, and starts another one on what it left.
-        let dead = server.kill().await?;
-        kills.push(Kill { next: Instant::now(), ..kill });
+        let (dead, kill) = round(number, server, &receiver, &acks, &mut chance).await?;
+        kills.push(kill);
         server = dead.start().await.with_context(|| format!("seed {seed}"))?;
     }
     let acked = acks.all();
@@ -260,10 +266,11 @@ async fn killed_at_random_moments_nothing_acknowledged_is_lost() -> Result<()> {
         duplicates_by_kill(&twice, &kills).with_context(|| format!("seed {seed}"))?;
     let (duplicates, bound) = (counts.iter().sum::<usize>(), PER_KILL_MAX * kills.len());
     let unanswered: Vec<_> = kills.iter().map(|kill| kill.unanswered).collect();
+    let late: Vec<_> = kills.iter().map(|kill| kill.late).collect();
     report(&format!(
         "kill: seed {seed}, {rounds} kills, {} events acknowledged, {} requests, {duplicates} duplicates of {bound} that may be \
          ({rounds} kills x {PER_KILL_MAX}), by kill: {counts:?}; the oldest had arrived {oldest:?} before its kill; \
-         unanswered at the kills: {unanswered:?}",
+         unanswered at the kills: {unanswered:?}; read after the kill: {late:?}",
         acked.len(),
         receiver.count(),
     ));

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant as Deadline, sleep_until};
 
 use super::Shared;
+use super::connections::Connection;
 use super::ledger::Request;
 use super::script::{Behaviour, Reply};
 
@@ -32,9 +33,11 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else { continue };
+                let Ok((stream, peer)) = accepted else { continue };
                 let shared = Arc::clone(&shared);
+                let open = Connection::enter(Arc::clone(&shared), peer);
                 connections.spawn(async move {
+                    let _open = open;
                     let service = service_fn(|request| answer(&shared, request));
                     let io = TokioIo::new(stream);
                     // A sender that goes away is none of the receiver's errors.

@@ -1,3 +1,5 @@
+use std::io::Write as _;
+use std::net::TcpStream as BlockingStream;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -18,6 +20,19 @@ async fn every_request_is_kept_with_its_headers_and_bytes() -> Result<()> {
     assert_eq!((request.path.as_str(), request.query.as_str()), ("/hook", "x=1"));
     assert_eq!(request.header("content-type"), "text/plain");
     assert_eq!(&request.body[..], b"a\0b");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_sender_that_has_gone_had_sent_is_waited_for() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    // Without a wait in between, as a process that is killed: the receiver had no turn to read it.
+    let mut sender = BlockingStream::connect(receiver.address())?;
+    sender.write_all(b"POST /hook HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}")?;
+    drop(sender);
+    assert_eq!(receiver.count(), 0);
+    receiver.settled().await?;
+    assert_eq!(receiver.count(), 1);
     Ok(())
 }
 
