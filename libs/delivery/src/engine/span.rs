@@ -35,14 +35,16 @@ impl Engine {
         keys.into_iter().for_each(|key| self.flush_queue(key, WaitReason::Overflow, now));
     }
 
-    /// Deliveries in flight that hold a shard's position back.
+    /// Deliveries in flight that hold a shard's position back. One of a deleted endpoint does not, and has no lane to get a row in.
     fn live_flights(
         &self,
         shard: Shard,
     ) -> impl Iterator<Item = (AttemptToken, &InFlight, Position)> {
-        let epoch = self.shards.get(&shard).map(|tracker| tracker.epoch);
+        let is_ours = |flight: &InFlight| {
+            self.lanes.get(&flight.lane).is_some_and(|l| l.epoch == flight.epoch)
+        };
         let mine = self.in_flight.iter().filter(move |(_, flight)| {
-            flight.lane.shard == shard && Some(flight.epoch) == epoch && !flight.spilled
+            flight.lane.shard == shard && !flight.spilled && is_ours(flight)
         });
         mine.filter_map(|(token, flight)| match flight.item.origin {
             Origin::Live(position) => Some((*token, flight, position)),

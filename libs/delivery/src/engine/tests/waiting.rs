@@ -129,6 +129,22 @@ fn a_long_attempt_is_spilled_and_lets_the_position_go_on() {
     assert_eq!(world.store.lanes.values().next().expect("a lane").waiting, 0);
 }
 
+/// It has no lane to get a row in; the engine looked for the next one that does without an end.
+#[test]
+fn a_long_attempt_to_an_endpoint_that_was_deleted_holds_nothing_up() {
+    let mut world = World::new();
+    let policy = domain::DeliveryPolicy { timeout: secs(60), ..domain::DeliveryPolicy::default() };
+    let (kept, deleted) = (world.endpoint_with(policy.clone()), world.endpoint_with(policy));
+    for uid in [kept, deleted] {
+        world.always(uid, status(200).after(secs(59)));
+    }
+    let event = world.publish(&[kept, deleted]);
+    world.run_for(secs(10));
+    world.delete(deleted);
+    world.run_for(secs(36));
+    assert_eq!(world.acked(SHARD), Some(event.at.position));
+}
+
 #[test]
 fn a_spilled_attempt_that_fails_goes_on_with_its_schedule() {
     let mut world = World::new();
