@@ -185,7 +185,7 @@ impl Engine {
     /// Takes a shard over: its lanes go on at their cursors, its records after `acked`.
     ///
     /// `acked`, `head` and `lanes` are read once all writes of the owner before are durable or given up (after a revoke here: once
-    /// [`Engine::writes_pending`] was 0): a row that became durable later could lie behind what the new owner has read.
+    /// [`Engine::writes_pending_of`] was 0): what was answered is recorded then, and not sent again.
     /// The endpoints of `lanes` must be configured before or after; a lane whose endpoint never is does nothing.
     pub fn assign(
         &mut self,
@@ -287,6 +287,12 @@ impl Engine {
         self.writes.len()
     }
 
+    /// Writes of a shard that are not durable yet, or known to be given up; also of one that was revoked. Late successes of it are not among them.
+    #[must_use]
+    pub fn writes_pending_of(&self, shard: Shard) -> usize {
+        self.writes.values().filter(|settlement| settlement.shard == Some(shard)).count()
+    }
+
     /// Whether the caller may hand in more records. Intake waits for the store, never for a receiver (DL-5).
     #[must_use]
     pub fn intake_open(&self) -> bool {
@@ -334,8 +340,9 @@ impl Engine {
     }
 
     /// Asks for a write and remembers what is settled once it is durable.
-    fn write(&mut self, mut write: Write, settlement: Settlement) {
+    fn write(&mut self, mut write: Write, mut settlement: Settlement) {
         write.shard = write.shard.or(settlement.lane.map(|lane| lane.shard));
+        settlement.shard = write.shard;
         self.writes.insert(write.token, settlement);
         self.effects.push_back(Effect::Write(Box::new(write)));
     }

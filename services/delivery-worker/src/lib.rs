@@ -14,6 +14,7 @@
 mod attempt;
 mod calls;
 mod config;
+mod former;
 mod inbox;
 mod looks;
 mod poison;

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use crate::calls::{cause, next_wait, remedy, within};
 use crate::config::{Config, Deps};
 use crate::poison::PoisonWatch;
+use crate::former::Former;
 use crate::tenants::{TenantView, Tenants};
 
 /// What the loop hears of the log.
@@ -62,6 +63,7 @@ pub(crate) struct Reader {
     pub(crate) config: Config,
     pub(crate) tenants: Arc<Tenants>,
     pub(crate) poison: PoisonWatch,
+    pub(crate) former: Former,
 }
 
 impl Reader {
@@ -89,7 +91,12 @@ impl Reader {
                 // What was taken from the log and not handed over is not acked: it is given again after the start.
                 () = shutdown.cancelled() => break,
                 place = items.reserve(), if ready.is_some() => match (place, ready.take()) {
-                    (Ok(place), Some(item)) => place.send(item),
+                    (Ok(place), Some(item)) => {
+                        if let FromLog::Revoked(shard) = &item {
+                            self.former.begin(*shard);
+                        }
+                        place.send(item);
+                    }
                     (Ok(_), None) => {}
                     (Err(_), _) => return,
                 },
@@ -123,6 +130,7 @@ impl Reader {
         match item {
             Ok(ConsumerItem::Assigned { shard, epoch, acked, head, lease }) => {
                 self.poison.forget(shard);
+                self.former.ended(shard, &*self.deps.clock).await;
                 let (lanes, views) = self.take_over(shard).await;
                 Some(FromLog::Assigned { shard, epoch, acked, head, lease, lanes, views })
             }
@@ -308,7 +316,7 @@ impl Reader {
     }
 }
 
-/// Whether what comes after this is prepared only once this has been handed over: a shard that comes back is read when its end here is known to the loop, and
+/// Whether what comes after this is prepared only once this has been handed over: a shard that comes back is read when its end here is known, and
 /// a log that cannot be read is not asked again at once.
 fn settles(item: &ports::Result<ConsumerItem>) -> bool {
     match item {

@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::attempt::Attempts;
 use crate::config::{Config, Deps};
+use crate::former::Former;
 use crate::looks::{Look, LookOwner, LookQueue, Looks};
 use crate::poison::PoisonWatch;
 use crate::reader::{Acks, FromLog, Reader};
@@ -90,6 +91,9 @@ pub struct Worker {
     acks_waiting: Acks,
     acks_due: Option<Timestamp>,
     commands_seen: Seen,
+    /// Shards that were lost and of which writes are under way.
+    former: Former,
+    given_up: BTreeSet<Shard>,
     owned: watch::Sender<BTreeSet<Shard>>,
     egress_degraded: watch::Sender<bool>,
     poison: PoisonWatch,
@@ -135,6 +139,8 @@ impl Worker {
             acks_waiting: Acks::new(),
             acks_due: None,
             commands_seen: Seen::default(),
+            former: Former::new(),
+            given_up: BTreeSet::new(),
             owned: watch::Sender::new(BTreeSet::new()),
             egress_degraded: watch::Sender::new(false),
             poison: PoisonWatch::default(),
@@ -158,6 +164,7 @@ impl Worker {
             config: config.clone(),
             tenants: tenants.clone(),
             poison: self.poison.clone(),
+            former: self.former.clone(),
         };
         let stop = shutdown.clone();
         tasks.spawn(async move {

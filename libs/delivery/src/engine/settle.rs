@@ -15,6 +15,8 @@ use crate::lane::{Item, Lane, Origin, Skip};
 #[derive(Debug, Default)]
 pub(super) struct Settlement {
     pub(super) lane: Option<LaneKey>,
+    /// The shard whose write it is, as long as it is under way.
+    pub(super) shard: Option<Shard>,
     /// Outcomes of attempts among it.
     pub(super) outcomes: usize,
     /// What is handed off.

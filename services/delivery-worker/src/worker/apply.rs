@@ -22,6 +22,7 @@ impl Worker {
                     lanes = lanes.len(),
                     "took a shard over"
                 );
+                self.given_up.remove(&shard);
                 self.epochs.insert(shard, epoch);
                 self.leases.insert(shard, lease);
                 self.engine.assign(shard, epoch, acked, head, lanes, now);
@@ -49,8 +50,22 @@ impl Worker {
                 self.owned.send_modify(|owned| {
                     owned.remove(&shard);
                 });
+                self.given_up.insert(shard);
+                self.tell_former();
             }
         }
+    }
+
+    /// Tells the reader which of the lost shards may come back.
+    fn tell_former(&mut self) {
+        let Self { given_up, engine, former, .. } = self;
+        given_up.retain(|shard| {
+            let is_writing = engine.writes_pending_of(*shard) > 0;
+            if !is_writing {
+                former.end(*shard);
+            }
+            is_writing
+        });
     }
 
     pub(super) fn take_attempt(
@@ -73,6 +88,7 @@ impl Worker {
         match input {
             Input::Written(tokens) => {
                 tokens.into_iter().for_each(|token| self.engine.handle_written(token, now));
+                self.tell_former();
             }
             Input::Page(lane, page) => {
                 self.engine.handle_page(lane, page.rows, page.next_due, now);

@@ -7,6 +7,7 @@ mod gap;
 mod heard;
 mod hooked;
 mod lost_keys;
+mod regain;
 mod restart;
 mod schedule;
 mod slow_store;
