@@ -122,6 +122,17 @@ pub struct AttemptReport {
     pub own_fault: bool,
 }
 
+/// A lane that is forgotten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forgotten {
+    /// The lane.
+    pub lane: LaneKey,
+    /// Its owner: what a newer one saved stays.
+    pub epoch: Epoch,
+    /// The last key of its backlog that may go.
+    pub upto: BacklogKey,
+}
+
 /// Rows that belong together. They become durable in this order, group by group; the order of the writes of one shard is kept too.
 #[derive(Debug)]
 pub struct Write {
@@ -143,10 +154,10 @@ pub struct Write {
     pub resolved: Vec<(EndpointUid, DeadLetterId, RunId)>,
     /// Commands that are done.
     pub commands: Vec<(Shard, CommandId)>,
-    /// Lanes with nothing to remember, with the last key of their backlog that is handed off. One that a later write saves stays.
-    pub removed: Vec<(LaneKey, BacklogKey)>,
+    /// Lanes with nothing to remember. One that a later write saves stays.
+    pub removed: Vec<Forgotten>,
     /// Lanes of endpoints that were deleted; their rows are many perhaps, and nothing waits for their end.
-    pub deleted: Vec<LaneKey>,
+    pub deleted: Vec<Forgotten>,
 }
 
 impl Write {

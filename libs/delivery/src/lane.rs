@@ -9,6 +9,7 @@ use domain::{
 };
 
 use crate::backlog::Backlog;
+use crate::effect::Forgotten;
 
 /// A delivery that is in memory, ready to be attempted or on its way.
 #[derive(Debug)]
@@ -180,6 +181,11 @@ impl Lane {
             last_success: self.last_success,
             last_failure: self.last_failure,
         }
+    }
+
+    /// The lane, to be forgotten with its rows up to a key.
+    pub(crate) fn forgotten(&self, upto: BacklogKey) -> Forgotten {
+        Forgotten { lane: self.key, epoch: self.epoch, upto }
     }
 
     /// A backlog row is handed off. Returns whether the cursor moved.

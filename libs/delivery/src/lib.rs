@@ -27,7 +27,9 @@ mod tracker;
 mod verdict;
 mod window;
 
-pub use effect::{AttemptReport, AttemptStart, AttemptToken, Effect, LoadToken, Write, WriteToken};
+pub use effect::{
+    AttemptReport, AttemptStart, AttemptToken, Effect, Forgotten, LoadToken, Write, WriteToken,
+};
 pub use endpoint::EndpointSpec;
 pub use engine::{Engine, EngineConfig, Jitter, LoadedDelivery};
 pub use schedule::retry_delay;

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use domain::{
-    BacklogKey, BacklogRow, Command, CommandId, EndpointUid, LaneKey, LaneRow, Shard, Timestamp,
+    BacklogKey, BacklogRow, Command, CommandId, EndpointUid, Epoch, LaneKey, LaneRow, Shard,
+    Timestamp,
 };
 
 use crate::Result;
@@ -55,6 +56,7 @@ pub struct BacklogPage {
 /// LA-1  `save` is durable when it returns; the last one wins, unless its epoch is older than the stored one: then nothing changes.
 /// LA-2  `of_shard` gives every lane of a shard that was saved and not removed.
 /// LA-3  Rows do not expire.
+/// LA-4  `remove` leaves what an owner of a newer epoch saved, also when it is done after that.
 #[async_trait]
 pub trait LaneStore: Send + Sync + 'static {
     /// Saves lanes.
@@ -80,11 +82,11 @@ pub trait LaneStore: Send + Sync + 'static {
     /// When the store cannot be read.
     async fn get(&self, lane: LaneKey) -> Result<Option<LaneRow>>;
 
-    /// Forgets a lane that has nothing to remember.
+    /// Forgets what owners up to this epoch saved of a lane: it has nothing to remember.
     ///
     /// # Errors
     /// When the store cannot be written; repeat.
-    async fn remove(&self, lane: LaneKey) -> Result<()>;
+    async fn remove(&self, lane: LaneKey, epoch: Epoch) -> Result<()>;
 }
 
 /// Commands from the control plane to the owners of shards.

@@ -8,14 +8,14 @@ mod group;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use delivery::Write;
-use domain::{BacklogKey, LaneKey, Shard, Timestamp};
+use delivery::{Forgotten, Write};
+use domain::Shard;
 use ports::Lease;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::batch::{Batch, Recorded};
-use self::group::{Forgotten, store_all};
+use self::group::store_all;
 use crate::config::Deps;
 use crate::worker::Input;
 
@@ -77,14 +77,12 @@ pub(crate) async fn record(
 }
 
 /// Takes the lanes of deleted endpoints out of the store, with their rows.
-fn clear(clearing: &mut JoinSet<()>, deps: &Deps, deleted: Vec<LaneKey>) {
+fn clear(clearing: &mut JoinSet<()>, deps: &Deps, deleted: Vec<Forgotten>) {
     if deleted.is_empty() {
         return;
     }
-    let upto = BacklogKey::end_of(Timestamp::MAX);
-    let lanes = deleted.into_iter().map(|lane| Forgotten { lane, upto }).collect();
     let deps = deps.clone();
-    clearing.spawn(async move { store_all(&deps, None, lanes).await });
+    clearing.spawn(async move { store_all(&deps, None, deleted).await });
 }
 
 /// Writes by shard; those without one are in a line of their own.

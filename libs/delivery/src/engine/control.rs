@@ -70,7 +70,7 @@ impl Engine {
             let mut write = self.new_write();
             write.shard = Some(key.shard);
             write.lanes.push(LaneRow { cursor, ..row });
-            write.deleted.push(*key);
+            write.deleted.push(lane.forgotten(cursor));
             self.write(write, Settlement::default());
             for position in live_positions(&lane) {
                 self.record_done(key.shard, position);

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use domain::{BacklogKey, EndpointUid, LaneKey, Timestamp, limits};
+use domain::{EndpointUid, LaneKey, Timestamp, limits};
 
 use super::Engine;
-use crate::effect::Effect;
+use crate::effect::{Effect, Forgotten};
 use crate::lane::{Lane, LeftAsked, Scan, Skip};
 use crate::timers::Timer;
 
@@ -66,13 +66,12 @@ impl Engine {
             |uid: &EndpointUid| self.endpoints.get(uid).is_some_and(|known| known.breaker.is_new());
         let idle = self.lanes.values().filter(|lane| is_idle(lane, now));
         let idle = idle.filter(|lane| healthy(&lane.key.endpoint) && !busy.contains(&lane.key));
-        let idle: Vec<(LaneKey, BacklogKey)> =
-            idle.map(|lane| (lane.key, lane.backlog.cursor())).collect();
-        for (key, _) in &idle {
-            if let Some(endpoint) = self.endpoints.get_mut(&key.endpoint) {
-                endpoint.lanes.remove(&key.shard);
+        let idle: Vec<Forgotten> = idle.map(|lane| lane.forgotten(lane.backlog.cursor())).collect();
+        for Forgotten { lane, .. } in &idle {
+            if let Some(endpoint) = self.endpoints.get_mut(&lane.endpoint) {
+                endpoint.lanes.remove(&lane.shard);
             }
-            self.drop_lane(*key);
+            self.drop_lane(*lane);
         }
         self.remove_stored(idle);
     }
@@ -85,12 +84,12 @@ impl Engine {
     }
 
     /// Takes lanes out of the store.
-    fn remove_stored(&mut self, lanes: Vec<(LaneKey, BacklogKey)>) {
+    fn remove_stored(&mut self, lanes: Vec<Forgotten>) {
         // Lanes are in the order of their shards: a write holds those of one.
-        let of_shards = lanes.chunk_by(|(one, _), (next, _)| one.shard == next.shard);
+        let of_shards = lanes.chunk_by(|one, next| one.lane.shard == next.lane.shard);
         for chunk in of_shards.flat_map(|lanes| lanes.chunks(256)) {
             let mut write = self.new_write();
-            write.shard = chunk.first().map(|(key, _)| key.shard);
+            write.shard = chunk.first().map(|first| first.lane.shard);
             write.removed = chunk.to_vec();
             self.write(write, super::settle::Settlement::default());
         }

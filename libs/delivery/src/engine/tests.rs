@@ -6,6 +6,7 @@ mod catching_up;
 mod commands;
 mod crash;
 mod disabling;
+mod late;
 mod limits_of_lanes;
 mod model;
 mod own_faults;

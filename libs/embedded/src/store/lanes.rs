@@ -18,7 +18,8 @@ pub(super) const OF_SHARD: &str = "SELECT endpoint, epoch, cursor_due, cursor_se
     WHERE shard = ?1 AND endpoint > ?2 ORDER BY endpoint LIMIT ?3";
 pub(super) const GET: &str = "SELECT endpoint, epoch, cursor_due, cursor_seq, body FROM lanes
     WHERE shard = ?1 AND endpoint = ?2";
-pub(super) const REMOVE: &str = "DELETE FROM lanes WHERE shard = ?1 AND endpoint = ?2";
+pub(super) const REMOVE: &str =
+    "DELETE FROM lanes WHERE shard = ?1 AND endpoint = ?2 AND epoch <= ?3";
 
 #[async_trait]
 impl LaneStore for Store {
@@ -72,10 +73,10 @@ impl LaneStore for Store {
         self.read(get).await
     }
 
-    async fn remove(&self, lane: LaneKey) -> ports::Result<()> {
+    async fn remove(&self, lane: LaneKey, epoch: Epoch) -> ports::Result<()> {
         let remove = move |conn: &Connection| {
             let mut statement = conn.prepare_cached(REMOVE)?;
-            statement.execute(params![lane.shard.0, lane.endpoint.as_bytes()])?;
+            statement.execute(params![lane.shard.0, lane.endpoint.as_bytes(), epoch.0])?;
             Ok(())
         };
         self.write(Cost::ONE, remove).await

@@ -24,6 +24,7 @@ pub async fn lane_store_suite(fixture: &impl StoreFixture) {
     la_1_the_last_save_wins_unless_its_epoch_is_older(fixture).await;
     la_2_of_shard_gives_every_lane_in_pages(fixture).await;
     la_3_lanes_do_not_expire(fixture).await;
+    la_4_remove_leaves_what_a_newer_owner_saved(fixture).await;
 }
 
 /// Runs every contract of `InboxStore`.
@@ -196,8 +197,8 @@ pub async fn la_2_of_shard_gives_every_lane_in_pages(fixture: &impl StoreFixture
     let saved: Vec<LaneRow> = (0..10).map(|n| full_lane(1, n, 1)).collect();
     lanes.save(&saved).await.expect("save");
     lanes.save(&[full_lane(2, 3, 1)]).await.expect("save");
-    lanes.remove(lane(1, 4)).await.expect("remove");
-    lanes.remove(lane(1, 4)).await.expect("remove again");
+    lanes.remove(lane(1, 4), Epoch(1)).await.expect("remove");
+    lanes.remove(lane(1, 4), Epoch(1)).await.expect("remove again");
     let mut found = Vec::new();
     let mut after = None;
     loop {
@@ -219,6 +220,20 @@ pub async fn la_3_lanes_do_not_expire(fixture: &impl StoreFixture) {
     test.advance(Duration::from_secs(1_000 * 24 * 3_600));
     test.maintain().await;
     assert_eq!(lanes.get(lane(1, 1)).await.expect("get"), Some(full_lane(1, 1, 1)));
+}
+
+/// LA-4: `remove` leaves what an owner of a newer epoch saved, also when it is done after that.
+pub async fn la_4_remove_leaves_what_a_newer_owner_saved(fixture: &impl StoreFixture) {
+    let test = fixture.fresh().await;
+    let lanes = test.stores().lanes;
+    let newer = full_lane(1, 1, 5);
+    lanes.save(&[full_lane(1, 1, 4)]).await.expect("save");
+    lanes.save(std::slice::from_ref(&newer)).await.expect("save");
+    lanes.remove(lane(1, 1), Epoch(4)).await.expect("a former owner removes it");
+    assert_eq!(lanes.get(lane(1, 1)).await.expect("get"), Some(newer.clone()));
+    assert_eq!(lanes.of_shard(Shard(1), None, 10).await.expect("of_shard"), [newer]);
+    lanes.remove(lane(1, 1), Epoch(5)).await.expect("its owner removes it");
+    assert_eq!(lanes.get(lane(1, 1)).await.expect("get"), None);
 }
 
 fn command(number: u64, time: Timestamp, kind: CommandKind) -> Command {

@@ -19,7 +19,7 @@ const OF_SHARD: &str = "SELECT endpoint, epoch, cursor_due, cursor_seq, body FRO
 const FIRST_OF_SHARD: &str =
     "SELECT endpoint, epoch, cursor_due, cursor_seq, body FROM lanes WHERE shard = ?";
 const GET: &str = "SELECT endpoint, epoch, cursor_due, cursor_seq, body FROM lanes WHERE shard = ? AND endpoint = ? LIMIT 1";
-const REMOVE: &str = "DELETE FROM lanes WHERE shard = ? AND endpoint = ?";
+const REMOVE: &str = "DELETE FROM lanes WHERE shard = ? AND endpoint = ? AND epoch <= ?";
 const REMOVE_OLDER: &str = "DELETE FROM lanes WHERE shard = ? AND endpoint = ? AND epoch < ?";
 
 /// Rows of former owners that a lane may keep; beyond it they are removed when the shard is taken over.
@@ -123,9 +123,9 @@ impl LaneStore for Store {
         rows.into_iter().next().map(|row| lane(lane_key.shard, row)).transpose()
     }
 
-    async fn remove(&self, lane: LaneKey) -> ports::Result<()> {
-        let values = (i32::from(lane.shard.0), lane.endpoint.uuid());
-        self.cql.write(&self.lanes.remove, NewRow { values, bytes: 20 }).await
+    async fn remove(&self, lane: LaneKey, epoch: Epoch) -> ports::Result<()> {
+        let values = (i32::from(lane.shard.0), lane.endpoint.uuid(), epoch.0.cast_signed());
+        self.cql.write(&self.lanes.remove, NewRow { values, bytes: 24 }).await
     }
 }
 

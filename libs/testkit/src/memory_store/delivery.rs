@@ -5,8 +5,8 @@ use std::ops::Bound;
 use async_trait::async_trait;
 use domain::limits::IDEMPOTENCY_TTL;
 use domain::{
-    BacklogKey, BacklogRow, Command, CommandId, EndpointUid, LaneKey, LaneRow, Shard, TenantId,
-    Trigger,
+    BacklogKey, BacklogRow, Command, CommandId, EndpointUid, Epoch, LaneKey, LaneRow, Shard,
+    TenantId, Trigger,
 };
 use ports::{BacklogPage, BacklogStore, IdempotencyRow, IdempotencyStore, InboxStore, LaneStore};
 
@@ -93,9 +93,11 @@ impl LaneStore for MemoryStore {
         self.read(|state, _| state.lanes.get(&lane).cloned())
     }
 
-    async fn remove(&self, lane: LaneKey) -> ports::Result<()> {
+    async fn remove(&self, lane: LaneKey, epoch: Epoch) -> ports::Result<()> {
         self.write(|state, _| {
-            state.lanes.remove(&lane);
+            if state.lanes.get(&lane).is_some_and(|saved| saved.epoch <= epoch) {
+                state.lanes.remove(&lane);
+            }
         })
     }
 }

@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use delivery::{Write, WriteToken};
-use domain::{
-    BacklogKey, BacklogRow, CommandId, DeadLetter, EventRef, Fact, LaneKey, LaneRow, Shard,
-};
+use delivery::{Forgotten, Write, WriteToken};
+use domain::{BacklogRow, CommandId, DeadLetter, EventRef, Fact, LaneKey, LaneRow, Shard};
 use ports::{Lease, StoredEvent};
 
-use super::group::{Done, Forgotten, Resolved, store_all};
+use super::group::{Done, Resolved, store_all};
 use crate::config::Deps;
 
 #[derive(Default)]
@@ -26,8 +24,8 @@ pub(super) struct Batch {
     resolved: Vec<Resolved>,
     commands: BTreeMap<Shard, Vec<CommandId>>,
     /// Lanes to forget; one that a later write of the batch saves stays.
-    removed: BTreeMap<LaneKey, BacklogKey>,
-    deleted: Vec<LaneKey>,
+    removed: BTreeMap<LaneKey, Forgotten>,
+    deleted: Vec<Forgotten>,
 }
 
 /// What became of a batch.
@@ -35,7 +33,7 @@ pub(super) struct Recorded {
     /// The writes that are durable.
     pub(super) tokens: Vec<WriteToken>,
     /// Lanes of deleted endpoints. They may hold a million rows, and nothing waits for their end.
-    pub(super) deleted: Vec<LaneKey>,
+    pub(super) deleted: Vec<Forgotten>,
 }
 
 impl Batch {
@@ -48,7 +46,7 @@ impl Batch {
                 batch.removed.remove(&lane.key);
                 batch.add_lane(lane);
             }
-            batch.removed.extend(write.removed);
+            batch.removed.extend(write.removed.into_iter().map(|gone| (gone.lane, gone)));
             batch.deleted.extend(write.deleted);
             let fresh = write.events.into_iter().filter(|(at, _)| bodies.insert(at.clone()));
             batch.events.extend(fresh.map(|(at, event)| StoredEvent { at, event }));
@@ -80,9 +78,8 @@ impl Batch {
         tokio::join!(store_all(deps, lease, self.rows), store_all(deps, lease, self.dead_letters));
         store_all(deps, lease, self.facts).await;
         let done = self.commands.into_iter().map(|(shard, ids)| Done { shard, ids }).collect();
-        let idle = self.removed.into_iter().map(|(lane, upto)| Forgotten { lane, upto });
         tokio::join!(store_all(deps, lease, self.resolved), store_all(deps, lease, done));
-        store_all(deps, lease, idle.collect()).await;
+        store_all(deps, lease, self.removed.into_values().collect()).await;
         Recorded { tokens: self.tokens, deleted: self.deleted }
     }
 }

@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
+use delivery::Forgotten;
 use domain::{
-    BacklogKey, BacklogRow, CommandId, DeadLetter, DeadLetterId, Disposition, EndpointUid, Fact,
-    FactKind, LaneKey, LaneRow, RunId, Shard,
+    BacklogRow, CommandId, DeadLetter, DeadLetterId, Disposition, EndpointUid, Fact, FactKind,
+    LaneKey, LaneRow, RunId, Shard,
 };
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -65,12 +66,6 @@ impl From<(EndpointUid, DeadLetterId, RunId)> for Resolved {
 pub(super) struct Done {
     pub(super) shard: Shard,
     pub(super) ids: Vec<CommandId>,
-}
-
-/// A lane to forget, with the last key of its backlog that may go.
-pub(super) struct Forgotten {
-    pub(super) lane: LaneKey,
-    pub(super) upto: BacklogKey,
 }
 
 /// Writes rows until they are durable. One that the store refuses for its size is set apart, so that it holds up no other of its call.
@@ -291,7 +286,7 @@ impl Row for Forgotten {
     fn put<'a>(deps: &'a Deps, rows: &'a [Self]) -> BoxFuture<'a, ports::Result<()>> {
         let forget = move |one: &'a Self| async move {
             deps.backlog.trim(one.lane, one.upto).await?;
-            deps.lanes.remove(one.lane).await
+            deps.lanes.remove(one.lane, one.epoch).await
         };
         Box::pin(stream::iter(rows.iter().map(forget)).buffer_unordered(AT_ONCE).try_collect())
     }

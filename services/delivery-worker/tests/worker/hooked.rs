@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use domain::{
-    BacklogKey, BacklogRow, Command, CommandId, EndpointId, EndpointUid, EventId, EventRef, Fact,
-    LaneKey, LaneRow, Revision, Shard, Subscription, SubscriptionId, TenantId, Timestamp,
+    BacklogKey, BacklogRow, Command, CommandId, EndpointId, EndpointUid, Epoch, EventId, EventRef,
+    Fact, LaneKey, LaneRow, Revision, Shard, Subscription, SubscriptionId, TenantId, Timestamp,
 };
 use ports::{
     Applied, BacklogPage, BacklogStore, ConfigStore, EndpointConfig, Error, ErrorKind, EventStore,
@@ -155,8 +155,8 @@ impl LaneStore for Hooked {
         LaneStore::get(&self.store, lane).await
     }
 
-    async fn remove(&self, lane: LaneKey) -> ports::Result<()> {
-        self.store.remove(lane).await
+    async fn remove(&self, lane: LaneKey, epoch: Epoch) -> ports::Result<()> {
+        self.store.remove(lane, epoch).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is durable: the store and the log, in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use domain::{
@@ -10,7 +10,7 @@ use domain::{
     Shard, Timestamp, Trigger,
 };
 
-use crate::{EndpointSpec, LoadedDelivery, Write};
+use crate::{EndpointSpec, Forgotten, LoadedDelivery, Write};
 
 /// A record of the log with the endpoints that it matches.
 #[derive(Clone, Debug)]
@@ -45,21 +45,28 @@ pub(super) struct Store {
 /// A write's groups of rows, in the order in which they become durable.
 pub(super) const GROUPS: usize = 8;
 
+/// Takes the rows of a group that is among `groups`.
+fn taken<T>(rows: &mut Vec<T>, groups: &Range<usize>, group: usize) -> Vec<T> {
+    if groups.contains(&group) { std::mem::take(rows) } else { Vec::new() }
+}
+
 impl Store {
-    /// Makes the first `groups` groups of a write durable.
-    pub(super) fn apply(&mut self, write: Write, groups: usize) {
-        self.writes += 1;
-        for lane in write.lanes.into_iter().filter(|_| groups > 0) {
+    /// Makes these groups of a write durable.
+    pub(super) fn apply(&mut self, write: &mut Write, groups: Range<usize>) {
+        self.writes += usize::from(groups.start == 0);
+        for lane in taken(&mut write.lanes, &groups, 0) {
             self.lane_saves += 1;
             let old = self.lanes.get(&lane.key);
             if old.is_none_or(|old| old.epoch <= lane.epoch) {
                 self.lanes.insert(lane.key, lane);
             }
         }
-        let events = write.events.into_iter().filter(|_| groups > 1);
+        let events = taken(&mut write.events, &groups, 1).into_iter();
         self.events.extend(events.map(|(at, event)| (at.at, event)));
-        for (key, row) in write.rows.into_iter().filter(|_| groups > 2) {
-            assert!(self.lanes.contains_key(&key), "a row before its lane: {key:?}");
+        for (key, row) in taken(&mut write.rows, &groups, 2) {
+            // A row that lands late may find its endpoint deleted.
+            let deleted = !self.specs.contains_key(&key.endpoint);
+            assert!(deleted || self.lanes.contains_key(&key), "a row before its lane: {key:?}");
             let stored = self.events.contains_key(&row.event.at);
             // What is sent again once may still lie in the log alone.
             assert!(stored || row.run != RunId::LOG, "a row before its body: {row:?}");
@@ -68,7 +75,7 @@ impl Store {
             }
             self.rows.entry(key).or_default().insert(row.key, row);
         }
-        for letter in write.dead_letters.into_iter().filter(|_| groups > 3) {
+        for letter in taken(&mut write.dead_letters, &groups, 3) {
             assert!(self.events.contains_key(&letter.event.at), "a dead letter without a body");
             let key = (letter.endpoint, letter.id);
             // DS-1: one whose run was put before changes nothing.
@@ -78,31 +85,41 @@ impl Store {
                 self.dead_letters.insert(key, letter);
             }
         }
-        for fact in write.facts.into_iter().filter(|_| groups > 4) {
+        for fact in taken(&mut write.facts, &groups, 4) {
             let facts = self.facts.entry((fact.endpoint, fact.event.at)).or_default();
             facts.retain(|old| (old.run, old.id) != (fact.run, fact.id));
             facts.push(fact);
         }
-        for (uid, id, run) in write.resolved.into_iter().filter(|_| groups > 5) {
+        for (uid, id, run) in taken(&mut write.resolved, &groups, 5) {
             // DS-4: only while the redrive of that run is the newest thing that happened to it.
             if self.redriving.get(&(uid, id)) == Some(&run) {
                 self.redriving.remove(&(uid, id));
                 self.resolved.insert((uid, id));
             }
         }
-        let commands = write.commands.into_iter().filter(|_| groups > 6);
+        let commands = taken(&mut write.commands, &groups, 6).into_iter();
         self.commands.extend(commands.map(|(_, id)| id));
-        for key in write.deleted.into_iter().filter(|_| groups > 7) {
-            self.lanes.remove(&key);
-            self.rows.remove(&key);
+        for gone in taken(&mut write.deleted, &groups, 7) {
+            self.remove(&gone);
+            self.rows.remove(&gone.lane);
         }
-        for (key, upto) in write.removed.into_iter().filter(|_| groups > 7) {
-            self.lanes.remove(&key);
-            if let Some(rows) = self.rows.get_mut(&key) {
-                rows.retain(|row, _| *row > upto);
-                assert!(rows.is_empty(), "a lane was forgotten that had rows: {key:?}");
+        for gone in taken(&mut write.removed, &groups, 7) {
+            let is_gone = self.remove(&gone);
+            if let Some(rows) = self.rows.get_mut(&gone.lane) {
+                rows.retain(|row, _| *row > gone.upto);
+                let is_empty = rows.is_empty();
+                assert!(!is_gone || is_empty, "a lane was forgotten that had rows: {gone:?}");
             }
         }
+    }
+
+    /// LA-4: what a newer owner saved stays. Returns whether nothing is left.
+    fn remove(&mut self, gone: &Forgotten) -> bool {
+        let newer = self.lanes.get(&gone.lane).is_some_and(|lane| lane.epoch > gone.epoch);
+        if !newer {
+            self.lanes.remove(&gone.lane);
+        }
+        !newer
     }
 
     pub(super) fn page(

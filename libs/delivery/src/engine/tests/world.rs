@@ -90,6 +90,10 @@ pub(super) struct World {
     pub(super) jitter: Option<u64>,
     /// A shard was given up and taken back.
     taken_over: bool,
+    /// Writes of workers that are suspended, and how many of their groups are durable.
+    late: Vec<Option<(Box<Write>, usize)>>,
+    /// Lanes of which a former owner wrote when another had read what there is: the next one finds that.
+    pub(super) lanes_late: BTreeSet<LaneKey>,
     /// All commands, done or not.
     inbox: BTreeMap<CommandId, Command>,
     scripts: BTreeMap<EndpointUid, Script>,
@@ -130,6 +134,8 @@ impl World {
             at_risk: BTreeMap::new(),
             jitter: Some(1 << 63),
             taken_over: false,
+            late: Vec::new(),
+            lanes_late: BTreeSet::new(),
             inbox: BTreeMap::new(),
             scripts: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -352,6 +358,12 @@ impl World {
 
     /// The worker dies. Of the writes on their way the first `writes` are durable, and `groups` groups of the one after.
     pub(super) fn crash(&mut self, writes: usize, groups: usize) {
+        self.suspend(writes, groups);
+        self.late.pop();
+    }
+
+    /// The worker is suspended and another one takes its shards over. As [`World::crash`], but the write after is still under way: see [`World::wake`].
+    pub(super) fn suspend(&mut self, writes: usize, groups: usize) {
         let pending = std::mem::take(&mut self.pending);
         let on_their_way = pending.into_values().filter_map(|pending| match pending {
             Pending::Written(write) => Some(write),
@@ -362,13 +374,26 @@ impl World {
             | Pending::Scan { .. }
             | Pending::SetState { .. } => None,
         });
-        for (index, write) in on_their_way.enumerate().take(writes + 1) {
-            self.store.apply(*write, if index < writes { GROUPS } else { groups });
+        let mut last = None;
+        for (index, mut write) in on_their_way.enumerate().take(writes + 1) {
+            let durable = if index < writes { GROUPS } else { groups };
+            self.store.apply(&mut write, 0..durable);
+            last = (durable < GROUPS).then_some((write, durable));
         }
+        self.late.push(last);
         self.note_risk(None);
         self.in_flight.clear();
         self.engine = Engine::new(self.config);
         self.take_over();
+    }
+
+    /// Of each write that was under way when its worker was suspended so many more groups become durable: one, the call that was under way, or more, when the
+    /// worker took its leases to hold.
+    pub(super) fn wake(&mut self, groups: usize) {
+        for (mut write, durable) in std::mem::take(&mut self.late).into_iter().flatten() {
+            self.lanes_late.extend(write.lanes.iter().map(|lane| lane.key));
+            self.store.apply(&mut write, durable..GROUPS.min(durable + groups));
+        }
     }
 
     fn first_write(&self) -> Option<(Timestamp, u64)> {

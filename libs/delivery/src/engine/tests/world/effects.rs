@@ -122,10 +122,10 @@ impl World {
                 let jitter = self.jitter.unwrap_or_else(|| self.random() << 32);
                 self.engine.handle_outcome(token, report, Jitter(jitter), now);
             }
-            Pending::Written(write) => {
+            Pending::Written(mut write) => {
                 let token = write.token;
                 self.note_due_times(&write);
-                self.store.apply(*write, GROUPS);
+                self.store.apply(&mut write, 0..GROUPS);
                 self.engine.handle_written(token, now);
             }
             Pending::Page { lane, after, upto, limit } => {
