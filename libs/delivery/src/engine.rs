@@ -10,6 +10,7 @@ mod left;
 mod letters;
 mod outcome;
 mod places;
+mod renewal;
 mod save;
 mod settle;
 mod span;

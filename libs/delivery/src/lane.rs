@@ -194,6 +194,14 @@ impl Lane {
         self.backlog.done(key)
     }
 
+    /// Whether a former owner's row may lie behind what is read here. What this owner wrote does not: a page ends before what is not acknowledged.
+    pub(crate) fn may_have_missed(&self, origin: Origin) -> bool {
+        match origin {
+            Origin::Live(_) => true,
+            Origin::Row(key) => !key.seq.is_of(self.epoch),
+        }
+    }
+
     /// When the first of what may go out now was due; `None` when nothing is.
     pub(crate) fn first_due(&self, now: Timestamp) -> Option<Timestamp> {
         let due_of = |item: &Item| match item.origin {

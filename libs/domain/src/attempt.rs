@@ -1,5 +1,6 @@
 //! What is recorded about requests: immutable facts, from which a delivery's state is computed.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -127,6 +128,8 @@ impl Trigger {
 pub struct RunState {
     /// The highest attempt number, probes apart; 0 without attempts.
     pub attempts: u32,
+    /// When the attempt after that one is due; `None` where that one was the last.
+    next: Option<Timestamp>,
     /// How the run has ended; `None` while it goes on.
     pub end: Option<RunEnd>,
 }
@@ -152,10 +155,30 @@ impl RunState {
             if let FactKind::Attempt(attempt) = &fact.kind
                 && attempt.trigger != Trigger::Probe
             {
-                state.attempts = state.attempts.max(attempt.number);
+                state.take(attempt);
             }
         }
         state
+    }
+
+    fn take(&mut self, attempt: &Attempt) {
+        let next = match attempt.disposition {
+            Disposition::Retry { next } => Some(next),
+            Disposition::Delivered | Disposition::DeadLettered(_) => None,
+        };
+        // Of two attempts of one number, made before and after a crash, the later due time holds.
+        self.next = match attempt.number.cmp(&self.attempts) {
+            Ordering::Greater => next,
+            Ordering::Equal => self.next.max(next),
+            Ordering::Less => self.next,
+        };
+        self.attempts = self.attempts.max(attempt.number);
+    }
+
+    /// When the next attempt is due; `None` before the first one and once the run has ended.
+    #[must_use]
+    pub fn retry(self) -> Option<Timestamp> {
+        self.next.filter(|_| !self.has_ended())
     }
 
     /// Whether the run has ended: delivered, dead-lettered or cancelled.
@@ -227,5 +250,60 @@ impl Fact {
             OutcomeKind::Answered(status) => format!("http {status}"),
             OutcomeKind::Failed(class) => ErrorClass::as_str(class).to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventId, LogPosition, Position, Shard, TenantId};
+
+    fn attempt(number: u32, trigger: Trigger, disposition: Disposition) -> Fact {
+        let at = LogPosition { shard: Shard(0), position: Position(1) };
+        let id = EventId::parse("evt_1").expect("valid");
+        Fact {
+            event: EventRef { tenant: TenantId::default_tenant(), id, at },
+            endpoint: EndpointUid::from_uuid(RunId::LOG.uuid()),
+            run: RunId::LOG,
+            id: AttemptId::from_uuid(RunId::LOG.uuid()),
+            time: Timestamp::ZERO,
+            kind: FactKind::Attempt(Attempt {
+                number,
+                trigger,
+                outcome: OutcomeKind::Answered(500),
+                duration: Duration::ZERO,
+                excerpt: Bytes::new(),
+                detail: String::new(),
+                signatures: 1,
+                disposition,
+            }),
+        }
+    }
+
+    fn retried(number: u32, next_ms: i64) -> Fact {
+        let next = Timestamp::from_millis(next_ms);
+        attempt(number, Trigger::Event, Disposition::Retry { next })
+    }
+
+    fn next_ms(facts: &[Fact]) -> Option<i64> {
+        RunState::of(facts, RunId::LOG).retry().map(Timestamp::as_millis)
+    }
+
+    #[test]
+    fn the_next_attempt_is_due_as_the_highest_one_said() {
+        assert_eq!(next_ms(&[]), None);
+        assert_eq!(next_ms(&[retried(2, 20), retried(1, 90)]), Some(20));
+        assert_eq!(next_ms(&[retried(1, 40), retried(1, 10)]), Some(40), "made twice");
+        let next = Timestamp::from_millis(99);
+        let probe = attempt(9, Trigger::Probe, Disposition::Retry { next });
+        assert_eq!(next_ms(&[retried(1, 40), probe]), Some(40));
+    }
+
+    #[test]
+    fn a_run_that_has_ended_has_no_next_attempt() {
+        let delivered = attempt(1, Trigger::Event, Disposition::Delivered);
+        assert_eq!(next_ms(&[retried(1, 40), delivered]), None);
+        let cancelled = Fact { kind: FactKind::Cancelled, ..retried(1, 0) };
+        assert_eq!(next_ms(&[retried(1, 40), cancelled]), None);
     }
 }

@@ -15,6 +15,12 @@ impl Seq {
         Self(((epoch.0 as u64 & 0x7f_ffff) << 40) | (count & 0xff_ffff_ffff))
     }
 
+    /// Whether the owner of this epoch made it.
+    #[must_use]
+    pub const fn is_of(self, epoch: Epoch) -> bool {
+        self.0 >> 40 == Self::new(epoch, 0).0 >> 40
+    }
+
     /// Sorts after every other.
     pub const MAX: Self = Self(i64::MAX as u64);
 }
@@ -101,5 +107,16 @@ impl WaitReason {
             6 => Self::Asked,
             _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_tells_whose_it_is() {
+        let seq = Seq::new(Epoch(7), 0xff_ffff_ffff);
+        assert!(seq.is_of(Epoch(7)) && !seq.is_of(Epoch(6)) && !seq.is_of(Epoch(8)));
     }
 }

@@ -7,6 +7,7 @@ use domain::{
     WaitReason,
 };
 
+use super::renewal::Met;
 use super::{Engine, LoadedDelivery, PendingLoad};
 use crate::effect::{Effect, LoadToken};
 use crate::lane::{Item, Origin};
@@ -87,11 +88,23 @@ impl Engine {
         let Some(lane) = self.lanes.get(&key) else {
             return;
         };
+        let item = live_item(at, event, now);
         // A row of the same run that is already on its way is its durable successor.
         if loaded.run.voids(1) || lane.active.contains(&(at, RunId::LOG)) {
-            return self.record_done(key.shard, at.position);
+            let met = Met {
+                event: &item.at,
+                body: Some(event),
+                run: item.run,
+                trigger: item.trigger,
+                first_due: item.first_due,
+                origin: item.origin,
+            };
+            if !self.renew(key, &met, loaded) {
+                self.record_done(key.shard, at.position);
+            }
+            return;
         }
-        self.route(key, live_item(at, event, now), now);
+        self.route(key, item, now);
     }
 
     /// Puts a live first attempt where it belongs: the lane's queue, its backlog, or what is skipped.

@@ -6,6 +6,7 @@ use domain::{
 };
 
 use super::dispatch::LOAD_AHEAD;
+use super::renewal::Met;
 use super::{Engine, LoadedDelivery, PendingLoad};
 use crate::effect::{Effect, LoadToken};
 use crate::endpoint::Endpoint;
@@ -198,6 +199,17 @@ impl Engine {
     ) {
         if row.trigger == Trigger::Redrive && loaded.run.has_ended() {
             return self.redrive_has_ended(key, row, loaded, now);
+        }
+        let met = Met {
+            event: &row.event,
+            body: loaded.event.as_ref(),
+            run: row.run,
+            trigger: row.trigger,
+            first_due: row.first_due,
+            origin: Origin::Row(row.key),
+        };
+        if self.renew(key, &met, loaded) {
+            return;
         }
         let moved = self.lanes.get_mut(&key).is_some_and(|lane| lane.row_done(row.key));
         if moved {
