@@ -179,7 +179,8 @@ impl Cql {
     where
         R: for<'f> DeserializeRow<'f, 'f>,
     {
-        self.turns.take(self.read_page_at_once(from, values, at)).await
+        // On the heap: the driver's futures are large, and callers hold several.
+        self.turns.take(Box::pin(self.read_page_at_once(from, values, at))).await
     }
 
     /// Reads one page without waiting for a turn: whether the store answers is not a question of how much else is under way.

@@ -1,7 +1,7 @@
 //! Shards that were given up here, and of which writes are still under way.
 //!
 //! A shard that comes back to this worker is read once those have ended: what was answered is recorded then, and is not sent again. Not for longer than a call
-//! and what follows it take: what lands after that does no harm (ADR 13), and other shards wait meanwhile.
+//! and what follows it take: what lands after that does no harm (ADR 15), and other shards wait meanwhile.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 
 use crate::calls::{cause, next_wait, remedy, within};
 use crate::config::{Config, Deps};
-use crate::poison::PoisonWatch;
 use crate::former::Former;
+use crate::poison::PoisonWatch;
 use crate::tenants::{TenantView, Tenants};
 
 /// What the loop hears of the log.

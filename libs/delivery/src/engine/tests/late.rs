@@ -1,4 +1,4 @@
-//! Calls of an owner that was suspended, landing when its successor has read what there is (ADR 13).
+//! Calls of an owner that was suspended, landing when its successor has read what there is (ADR 15).
 
 use std::time::Duration;
 
