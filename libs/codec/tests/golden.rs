@@ -2,7 +2,6 @@
 //! a layout that changes gets a format of its own, and lines beside the old ones, which are still read.
 //!
 //! `POSTRIDER_BLESS=1 cargo test -p postrider-codec --test golden` writes the file anew.
-#![expect(clippy::disallowed_methods, reason = "tests read whether to write the file anew")]
 
 mod samples;
 

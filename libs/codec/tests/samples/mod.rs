@@ -11,11 +11,14 @@ use domain::{
 };
 use postrider_codec::{Damaged, decode_event, encode_event};
 
+/// Whether bytes are read as the row that they were written from.
+type Check = Box<dyn Fn(&[u8]) -> bool>;
+
 /// A row as it is written now, and whether bytes are read as that row.
 pub(crate) struct Sample {
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
-    pub(crate) is_read: Box<dyn Fn(&[u8]) -> bool>,
+    pub(crate) is_read: Check,
 }
 
 impl Sample {
