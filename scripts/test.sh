@@ -60,9 +60,11 @@ fi
 if [ -z "${POSTRIDER_TEST_KAFKA:-}" ]; then
   left_out "tests on Kafka" "$kafka_missing"
 elif [ -n "${POSTRIDER_TEST_CQL:-}" ]; then
-  # Two processes with the API and three workers for each scenario.
+  # Two processes with the API and three workers for each scenario. Left out, since a worker counts an endpoint's health for itself: what is about
+  # the one worker's count over all shards, and about its network.
   suite "e2e on Kafka, roles apart" env POSTRIDER_E2E_LOG=kafka POSTRIDER_E2E_STORE=scylla POSTRIDER_E2E_ROLES=apart \
-    cargo test --workspace --profile ci --locked --test e2e -- --skip store_faults
+    cargo test --workspace --profile ci --locked --test e2e -- --skip store_faults \
+    --skip one_attempt_out_and_not_one_a_shard --skip are_our_own_trouble
 fi
 
 summary

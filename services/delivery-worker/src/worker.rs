@@ -204,6 +204,9 @@ impl Worker {
         shutdown: &Shutdown,
     ) -> Result<(), WorkerError> {
         loop {
+            if !self.engine.intake_open() {
+                self.give_up_what_ended();
+            }
             self.carry_out(channels);
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),

@@ -26,13 +26,13 @@ async fn five_failures_open_the_breaker_and_one_success_flushes_what_waits() -> 
     api.endpoint("witness", &witness.url("/"), json!({})).await?;
     let mut ids = Vec::new();
     for n in 1..=5 {
-        ids.extend(api.publish_in_order(1).await?);
+        ids.extend(api.publish_in_order("payment.completed", 1).await?);
         receiver.wait_for_count(n).await?;
         let counted = move |e: &Value| e["health"]["consecutiveFailures"] == n;
         let endpoint = api.endpoint_when("shop", &format!("{n} failures"), counted).await?;
         assert_eq!(is_open(&endpoint), n == 5, "after {n} failures");
     }
-    ids.extend(api.publish_in_order(10).await?);
+    ids.extend(api.publish_in_order("payment.completed", 10).await?);
     witness.wait_for_count(15).await?;
     let all_wait = |e: &Value| e["health"]["backlogSize"] == 15;
     let endpoint = api.endpoint_when("shop", "15 in the backlog", all_wait).await?;

@@ -210,10 +210,10 @@ async fn a_redrive_goes_out_although_the_breaker_is_open() -> Result<()> {
     receiver.reply([Reply::status(400)]);
     // The breaker's own next attempt lies beyond the deadline of the scenario.
     api.endpoint("shop", &receiver.url("/"), json!({ "retrySchedule": ["300s"] })).await?;
-    let id = api.publish("payment.completed").await?;
+    let id = api.publish_in_order("payment.completed", 1).await?.remove(0);
     let letter = api.dead_letter("shop", &id).await?;
     receiver.reply([Reply::status(500)]);
-    api.publish_many("payment.completed", 5).await?;
+    api.publish_in_order("payment.completed", 5).await?;
     let open = |endpoint: &Value| endpoint["health"]["breaker"] == "OPEN";
     api.endpoint_when("shop", "its breaker is open", open).await?;
 

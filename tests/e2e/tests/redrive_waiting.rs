@@ -21,7 +21,7 @@ async fn with_letters(
 ) -> Result<(Vec<String>, Vec<Value>)> {
     receiver.reply([Reply::status(400)]);
     api.endpoint("shop", &receiver.url("/"), policy).await?;
-    let ids = api.publish_many("payment.completed", count).await?;
+    let ids = api.publish_in_order("payment.completed", count).await?;
     let mut letters = Vec::new();
     for id in &ids {
         letters.push(api.dead_letter("shop", id).await?);

@@ -71,7 +71,7 @@ async fn an_open_breaker_and_a_disabled_endpoint_stay_so_over_a_restart() -> Res
     let slow = json!({ "retrySchedule": ["300s"] });
     api.subscribe("fails", &receiver.url("/fails"), slow, &["a.*"]).await?;
     api.subscribe("gone", &receiver.url("/gone"), quick(3), &["b.*"]).await?;
-    api.publish_many("a.one", 5).await?;
+    api.publish_in_order("a.one", 5).await?;
     api.publish("b.one").await?;
     let open = |e: &Value| e["health"]["breaker"] == "OPEN";
     // What is shown is durable; the rest of a lane's row follows within a second.
@@ -97,7 +97,7 @@ async fn an_open_breaker_and_a_disabled_endpoint_stay_so_over_a_restart() -> Res
 
 #[tokio::test]
 async fn a_second_process_on_the_same_data_is_refused() -> Result<()> {
-    let (server, api) = start().await?;
+    let (server, api) = start_with(Options::default().embedded_log()).await?;
     let dir = server.data_dir().to_str().context("a path in UTF-8")?.to_owned();
     let cli = server.cli()?;
     let second = cli.run(&["dev", "--listen", "127.0.0.1:0", "--data-dir", &dir]).await?;

@@ -122,10 +122,10 @@ impl Api {
     }
 
     /// Publishes `n` events of one ordering key one after the other, and returns their ids: one worker serves them all, and so counts all their failures.
-    pub(crate) async fn publish_in_order(&self, n: usize) -> Result<Vec<String>> {
+    pub(crate) async fn publish_in_order(&self, event_type: &str, n: usize) -> Result<Vec<String>> {
         let mut ids = Vec::new();
         for _ in 0..n {
-            let event = json!({ "type": "payment.completed", "data": {}, "orderingKey": "one" });
+            let event = json!({ "type": event_type, "data": {}, "orderingKey": "one" });
             ids.push(text(&self.publish_event(event).await?, "id").to_owned());
         }
         Ok(ids)

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use delivery::{AttemptReport, AttemptToken};
-use domain::{CommandKind, Revision};
+use domain::{CommandKind, Revision, Shard};
+use ports::Hold;
 use tokio::task::JoinError;
 
 use super::{Input, Served, Worker};
@@ -38,18 +39,7 @@ impl Worker {
                 }
             }
             FromLog::Revoked(shard) => {
-                tracing::info!(shard = shard.0, "gave a shard up");
-                self.epochs.remove(&shard);
-                if let Some(lease) = self.leases.remove(&shard) {
-                    lease.end();
-                }
-                self.commands_seen.forget(shard);
-                self.engine.revoke(shard);
-                self.looks.forget(shard);
-                self.acks_waiting.remove(&shard);
-                self.owned.send_modify(|owned| {
-                    owned.remove(&shard);
-                });
+                self.give_up(shard);
                 self.given_up.insert(shard);
                 self.tell_former();
             }
@@ -65,6 +55,32 @@ impl Worker {
                 former.end(*shard);
             }
             is_writing
+        });
+    }
+
+    /// Gives up shards whose leases have ended, before the log's word on them is taken: that may lie behind records which the engine has no place for, and
+    /// such a shard would be the very one that takes the place.
+    pub(super) fn give_up_what_ended(&mut self) {
+        let now = self.deps.clock.monotonic();
+        let ended = self.leases.iter().filter(|(_, lease)| lease.hold(now) == Hold::Ended);
+        let ended: Vec<Shard> = ended.map(|(shard, _)| *shard).collect();
+        ended.into_iter().for_each(|shard| self.give_up(shard));
+    }
+
+    fn give_up(&mut self, shard: Shard) {
+        if self.epochs.remove(&shard).is_none() {
+            return;
+        }
+        tracing::info!(shard = shard.0, "gave a shard up");
+        if let Some(lease) = self.leases.remove(&shard) {
+            lease.end();
+        }
+        self.commands_seen.forget(shard);
+        self.engine.revoke(shard);
+        self.looks.forget(shard);
+        self.acks_waiting.remove(&shard);
+        self.owned.send_modify(|owned| {
+            owned.remove(&shard);
         });
     }
 
