@@ -39,7 +39,7 @@ wait_for_kafka() {
   POSTRIDER_TEST_KAFKA="$(address_of kafka kafka)"
   export POSTRIDER_TEST_KAFKA POSTRIDER_KAFKA="$root/scripts/kafka.sh"
   # Kafka's own console tools are among the jars.
-  export POSTRIDER_KAFKA_JARS="$cache/cluster/kafka-$(sed -n 's/^version=//p' "$root/scripts/kafka.sh")"
+  export POSTRIDER_KAFKA_JARS="$cache/cluster/kafka-$(sed -n 's/^server=Kafka version=\([^ ]*\).*/\1/p' "$root/scripts/kafka.sh")"
 }
 
 # Prints a new directory for the node's data: in memory where 2 GiB are free (it takes 0.1 to 0.3), because DROP and TRUNCATE

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ports::EventLog;
-use ports::conformance::{LogFixture, LogUnderTest, config_feed_suite, event_log_suite};
+use ports::conformance::{
+    LogFixture, LogUnderTest, config_feed_suite, consumers_come_and_go_without_a_loss,
+    el_3_acked_records_are_not_given_again, el_4_an_ack_of_an_ended_epoch_is_fenced,
+    el_13_a_lease_ends_with_the_assignment, event_log_suite,
+};
 use postrider_eventlog_kafka::{GroupProtocol, Kafka, Settings};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -65,6 +69,16 @@ impl LogUnderTest for OneLog {
 async fn the_log_of_a_cluster_keeps_its_contracts() {
     let Some(broker) = broker::broker() else { return };
     event_log_suite(&Fixture { broker, protocol: GroupProtocol::Classic }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newer_group_protocol_owns_hands_over_and_goes_on_too() {
+    let Some(broker) = broker::broker() else { return };
+    let fixture = Fixture { broker, protocol: GroupProtocol::Consumer };
+    el_3_acked_records_are_not_given_again(&fixture).await;
+    el_4_an_ack_of_an_ended_epoch_is_fenced(&fixture).await;
+    el_13_a_lease_ends_with_the_assignment(&fixture).await;
+    consumers_come_and_go_without_a_loss(&fixture).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
