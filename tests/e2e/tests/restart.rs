@@ -85,7 +85,7 @@ async fn an_open_breaker_and_a_disabled_endpoint_stay_so_over_a_restart() -> Res
     assert_eq!((open(&endpoint), &endpoint["health"]["consecutiveFailures"]), (true, &json!(5)));
     assert_eq!(text(&api.get_endpoint("gone").await?, "state"), "DISABLED");
     let skipped = api.publish("b.two").await?;
-    api.publish("a.two").await?;
+    api.publish_in_order("a.two", 1).await?;
     api.endpoint_when("fails", "6 wait", |e| e["health"]["backlogSize"] == 6).await?;
     assert_eq!(receiver.requests_to("/fails").len(), 5);
     receiver.reply([Reply::status(200)]);
