@@ -140,12 +140,20 @@ async fn check(settings: &Settings, events: &Topic) -> Result<(), OpenError> {
     let admin = Admin::new(settings)?;
     let topic = settings.events();
     // Where settings may not be seen, doctor says so; that alone is no reason to stand still.
-    let setting = async |name: &str| match admin.setting(&topic, name).await {
-        Ok(value) => value,
-        Err(error) => {
-            tracing::warn!(%error, topic, name, "a topic's setting cannot be read (DESCRIBE_CONFIGS); it is taken to be safe");
-            None
-        }
+    let setting = async |name: &str| {
+        let reason = match admin.setting(&topic, name).await {
+            Ok(Some(value)) => return Some(value),
+            // What the brokers say to a user without the right to see it.
+            Ok(None) => "it is not shown to this user".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            reason,
+            topic,
+            name,
+            "a topic's setting cannot be read, and is taken to be safe: grant DESCRIBE_CONFIGS on the topic"
+        );
+        None
     };
     if let Some(policy) = setting("cleanup.policy").await
         && policy.contains("compact")

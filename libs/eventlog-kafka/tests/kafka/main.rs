@@ -2,3 +2,4 @@
 
 mod broker;
 mod conformance;
+mod setup;
