@@ -16,6 +16,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use crate::support::{Api, TENANT, report};
 
@@ -25,6 +26,8 @@ const IN_FLIGHT: usize = 32;
 const PARKED_SHARE: usize = 4;
 /// Events of one publish call.
 const BATCH: usize = 4;
+/// From one publish call to the next.
+const PUBLISH_EVERY: Duration = Duration::from_millis(40);
 /// Events that flow before and after each change.
 const FLOW: usize = 200;
 
@@ -42,7 +45,11 @@ impl Publisher {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
             let mut ids: Vec<String> = Vec::new();
+            // The load's pace: nothing waits for it.
+            let mut turns = tokio::time::interval(PUBLISH_EVERY);
+            turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while !*stopped.borrow() {
+                turns.tick().await;
                 let batch: Vec<_> = (0..BATCH).map(|n| format!("w-{}", ids.len() + n)).collect();
                 let event = |id: &String| json!({ "id": id, "type": "a.b", "data": {} });
                 let events: Vec<Value> = batch.iter().map(event).collect();
@@ -50,8 +57,6 @@ impl Publisher {
                 rest.post(&path, json!({ "events": events })).await?.ok()?;
                 ids.extend(batch);
                 tell.send_replace(ids.len());
-                // The load's pace: nothing waits for it.
-                tokio::time::sleep(Duration::from_millis(40)).await;
             }
             Ok(ids)
         });

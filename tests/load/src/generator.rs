@@ -156,6 +156,7 @@ impl Caller {
                 .collect();
             let answer = self.publisher.publish(events).await;
             if !self.progress.add(answer, self.load.batch, turn.scheduled) {
+                // A pause, not a wait: a refusal names no condition that could be waited for.
                 tokio::time::sleep(AFTER_REFUSAL).await;
             }
         }

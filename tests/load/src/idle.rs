@@ -27,8 +27,10 @@ pub(crate) struct Idle {
 /// Starts a process, leaves it alone, and looks.
 pub(crate) async fn measure(binary: &Path) -> Result<Idle> {
     let server = Postrider::start(binary).await?;
+    // Work of the start that no condition shows the end of; a process that goes on working is what is to be found out.
     tokio::time::sleep(SETTLE).await;
     let (before, began) = (server.cpu()?, Instant::now());
+    // The stretch of time is the measurement.
     tokio::time::sleep(WATCHED).await;
     let used = server.cpu()?.since(before).total();
     Ok(Idle {

@@ -22,7 +22,7 @@ async fn refusal(settings: &Settings) -> (OpenError, String) {
 
 #[tokio::test]
 async fn a_wrong_address_is_named_and_is_tried_again() {
-    // Taken, and never listened to by a broker: free again once the listener is dropped.
+    // A port that was free a moment ago: nobody listens there once the listener is dropped.
     let address =
         TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
     let (error, line) = refusal(&settings(&address.to_string())).await;

@@ -59,6 +59,7 @@ impl Pace {
                     published.saturating_sub(tally.answered() - answered_before)
                 };
                 while under_way() >= *undelivered_max && !stop.load(Ordering::Relaxed) {
+                    // Looks again rather than be woken: a wake-up per delivery would be measured as part of the sink's work.
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
                 let number = self.turns.fetch_add(1, Ordering::Relaxed);
