@@ -51,6 +51,10 @@ pub trait LogFixture: Send + Sync {
 pub trait LogUnderTest: Send + Sync {
     /// The log, as it is open now.
     fn log(&self) -> Arc<dyn EventLog>;
+    /// A group of this log alone. On a server that tests share, members of another log's group would take part in its rebalances.
+    fn group(&self) -> String {
+        "g".to_owned()
+    }
     /// Closes the log and opens it again. Consumers and logs from before are dropped by the caller first.
     async fn restart(&mut self);
     /// Lets retention remove every record that was appended, whatever groups have acked.

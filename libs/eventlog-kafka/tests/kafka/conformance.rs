@@ -45,6 +45,10 @@ impl LogUnderTest for OneLog {
         self.kafka.as_ref().expect("open").log()
     }
 
+    fn group(&self) -> String {
+        format!("{}-g", self.settings.topic_prefix)
+    }
+
     async fn restart(&mut self) {
         if let Some(kafka) = self.kafka.take() {
             kafka.close().await;

@@ -88,7 +88,7 @@ pub async fn el_2_positions_of_a_shard_increase(fixture: &impl LogFixture) {
         let records = (0..count / 3).map(|i| record(None, n * 400 + i));
         append(&log, records.collect()).await;
     }
-    let mut consumer = log.consume("g").await.expect("consume");
+    let mut consumer = log.consume(&test.group()).await.expect("consume");
     let mut last: BTreeMap<u16, Position> = BTreeMap::new();
     let mut seen = 0;
     while seen < count {
@@ -176,7 +176,7 @@ pub async fn el_11_ranges_are_read_in_order_also_below_the_ack(fixture: &impl Lo
     let answers = append(&log, (0..40).map(|n| record(Some("k"), n)).collect()).await;
     let place = |n: usize| answers.get(n).expect("40 answers").at;
     let shard = place(0).shard;
-    let mut consumer = log.consume("g").await.expect("consume");
+    let mut consumer = log.consume(&test.group()).await.expect("consume");
     let epoch = super::event_log_groups::epoch_of(consumer.as_mut(), shard).await;
     consumer.ack(shard, epoch, place(39).position).await.expect("ack");
     let (mut from, to) = (place(5).position, place(35).position);

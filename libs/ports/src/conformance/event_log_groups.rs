@@ -65,7 +65,7 @@ pub async fn el_3_acked_records_are_not_given_again(fixture: &impl LogFixture) {
     let log = test.log();
     let (shard, positions) = filled(&log, 10).await;
     let acked = *positions.get(5).expect("10 positions");
-    let mut consumer = consume(&log, "g").await;
+    let mut consumer = consume(&log, &test.group()).await;
     let epoch = epoch_of(consumer.as_mut(), shard).await;
     positions_of(consumer.as_mut(), shard, 10).await;
     consumer.ack(shard, epoch, acked).await.expect("ack");
@@ -77,7 +77,7 @@ pub async fn el_3_acked_records_are_not_given_again(fixture: &impl LogFixture) {
             test.restart().await;
         }
         let log = test.log();
-        let mut consumer = consume(&log, "g").await;
+        let mut consumer = consume(&log, &test.group()).await;
         let (_, stored) = assignment_of(consumer.as_mut(), shard).await;
         assert_eq!(stored, Some(acked), "the acked position is told");
         let given = positions_of(consumer.as_mut(), shard, 4).await;
@@ -91,10 +91,10 @@ pub async fn el_4_an_ack_of_an_ended_epoch_is_fenced(fixture: &impl LogFixture) 
     let log = test.log();
     let (shard, positions) = filled(&log, 4).await;
     let last = *positions.last().expect("4 positions");
-    let mut old = consume(&log, "g").await;
+    let mut old = consume(&log, &test.group()).await;
     let first = epoch_of(old.as_mut(), shard).await;
     drop(old);
-    let mut new = consume(&log, "g").await;
+    let mut new = consume(&log, &test.group()).await;
     let second = epoch_of(new.as_mut(), shard).await;
     assert!(second > first, "epochs grow: {first:?}, {second:?}");
     let refused = new.ack(shard, first, last).await;
@@ -103,7 +103,7 @@ pub async fn el_4_an_ack_of_an_ended_epoch_is_fenced(fixture: &impl LogFixture) 
     drop(log);
     test.restart().await;
     let log = test.log();
-    let mut newest = consume(&log, "g").await;
+    let mut newest = consume(&log, &test.group()).await;
     let (third, acked) = assignment_of(newest.as_mut(), shard).await;
     assert!(third > second, "epochs grow over a restart: {second:?}, {third:?}");
     assert_eq!(acked, None, "the refused ack changed nothing");
@@ -114,7 +114,7 @@ pub async fn el_4_an_ack_never_moves_back(fixture: &impl LogFixture) {
     let test = fixture.fresh().await;
     let log = test.log();
     let (shard, positions) = filled(&log, 10).await;
-    let mut consumer = consume(&log, "g").await;
+    let mut consumer = consume(&log, &test.group()).await;
     let epoch = epoch_of(consumer.as_mut(), shard).await;
     positions_of(consumer.as_mut(), shard, 10).await;
     for n in [7, 3, 7] {
@@ -122,7 +122,7 @@ pub async fn el_4_an_ack_never_moves_back(fixture: &impl LogFixture) {
         consumer.ack(shard, epoch, upto).await.expect("ack");
     }
     drop(consumer);
-    let mut consumer = consume(&log, "g").await;
+    let mut consumer = consume(&log, &test.group()).await;
     let (_, acked) = assignment_of(consumer.as_mut(), shard).await;
     assert_eq!(acked, positions.get(7).copied());
 }
@@ -132,14 +132,14 @@ pub async fn el_5_what_was_not_acked_is_given_again(fixture: &impl LogFixture) {
     let mut test = fixture.fresh().await;
     let log = test.log();
     let (shard, positions) = filled(&log, 10).await;
-    let mut consumer = consume(&log, "g").await;
+    let mut consumer = consume(&log, &test.group()).await;
     let given = positions_of(consumer.as_mut(), shard, 10).await;
     assert_eq!(given, positions);
     drop(consumer);
     drop(log);
     test.restart().await;
     let log = test.log();
-    let mut consumer = consume(&log, "g").await;
+    let mut consumer = consume(&log, &test.group()).await;
     let (_, acked) = assignment_of(consumer.as_mut(), shard).await;
     assert_eq!(acked, None, "nothing was acked");
     let again = positions_of(consumer.as_mut(), shard, 10).await;
@@ -169,7 +169,7 @@ pub async fn el_10_retention_gives_one_gap(fixture: &impl LogFixture) {
     let log = test.log();
     let (shard, positions) = filled(&log, 10).await;
     let acked = *positions.get(2).expect("10 positions");
-    let mut consumer = consume(&log, "g").await;
+    let mut consumer = consume(&log, &test.group()).await;
     let epoch = epoch_of(consumer.as_mut(), shard).await;
     consumer.ack(shard, epoch, acked).await.expect("ack");
     drop(consumer);
@@ -177,7 +177,7 @@ pub async fn el_10_retention_gives_one_gap(fixture: &impl LogFixture) {
     test.remove_all().await;
     let log = test.log();
     let (_, left) = filled(&log, 3).await;
-    let mut consumer = consume(&log, "g").await;
+    let mut consumer = consume(&log, &test.group()).await;
     let mut gaps = Vec::new();
     let mut given = Vec::new();
     while given.len() < 3 {
@@ -216,7 +216,7 @@ pub async fn el_12_a_batch_is_bounded(fixture: &impl LogFixture) {
         value: Some(Bytes::from(vec![1; 400_000])),
     };
     append(&log, (0..6).map(large).collect()).await;
-    let mut consumer = consume(&log, "g").await;
+    let mut consumer = consume(&log, &test.group()).await;
     let mut seen = 0;
     while seen < 1_206 {
         let item = soon("a batch", consumer.next()).await.expect("next");
@@ -241,10 +241,10 @@ pub async fn consumers_come_and_go_without_a_loss(fixture: &impl LogFixture) {
     let mut expected: BTreeSet<LogPosition> = BTreeSet::new();
     let mut given: BTreeSet<LogPosition> = BTreeSet::new();
     let fill = |from: usize| (from..from + 40).map(|n| record(None, n)).collect();
-    let mut one = consume(&log, "g").await;
+    let mut one = consume(&log, &test.group()).await;
     expected.extend(append(&log, fill(0)).await.iter().map(|a| a.at));
     drain(one.as_mut(), &mut given, expected.len()).await;
-    let two = consume(&log, "g").await;
+    let two = consume(&log, &test.group()).await;
     expected.extend(append(&log, fill(40)).await.iter().map(|a| a.at));
     drop(two);
     drain(one.as_mut(), &mut given, expected.len()).await;
@@ -264,7 +264,7 @@ async fn drain(consumer: &mut dyn Consumer, given: &mut BTreeSet<LogPosition>, c
 pub async fn a_waiting_consumer_hears_of_an_append(fixture: &impl LogFixture) {
     let test = fixture.fresh().await;
     let log = test.log();
-    let mut consumer = consume(&log, "g").await;
+    let mut consumer = consume(&log, &test.group()).await;
     for _ in 0..log.shards() {
         soon("an assignment", consumer.next()).await.expect("next");
     }
@@ -295,7 +295,7 @@ pub async fn a_waiting_consumer_hears_of_an_append(fixture: &impl LogFixture) {
 pub async fn el_13_a_lease_ends_with_the_assignment(fixture: &impl LogFixture) {
     let test = fixture.fresh().await;
     let log = test.log();
-    let mut first = consume(&log, "g").await;
+    let mut first = consume(&log, &test.group()).await;
     let mut leases = BTreeMap::new();
     while leases.len() < usize::from(log.shards()) {
         let (shard, lease) = next_lease(first.as_mut()).await;
@@ -303,7 +303,7 @@ pub async fn el_13_a_lease_ends_with_the_assignment(fixture: &impl LogFixture) {
         leases.insert(shard, lease);
     }
     // It takes all shards or some of them.
-    let mut second = consume(&log, "g").await;
+    let mut second = consume(&log, &test.group()).await;
     let (shard, newer) = next_lease(second.as_mut()).await;
     let lease = leases.get(&shard).expect("a shard of the first one");
     assert_ne!(
