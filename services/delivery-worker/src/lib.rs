@@ -18,6 +18,7 @@ mod former;
 mod inbox;
 mod looks;
 mod poison;
+mod progress;
 mod reader;
 mod recorder;
 mod target;
@@ -25,4 +26,5 @@ mod tenants;
 mod worker;
 
 pub use config::{Config, Deps};
+pub use progress::{Membership, Progress, ShardLag};
 pub use worker::{Alarms, Worker, WorkerError};

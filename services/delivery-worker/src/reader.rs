@@ -17,6 +17,7 @@ use crate::calls::{cause, next_wait, remedy, within};
 use crate::config::{Config, Deps};
 use crate::former::Former;
 use crate::poison::PoisonWatch;
+use crate::progress::Follower;
 use crate::tenants::{TenantView, Tenants};
 
 /// What the loop hears of the log.
@@ -64,6 +65,7 @@ pub(crate) struct Reader {
     pub(crate) tenants: Arc<Tenants>,
     pub(crate) poison: PoisonWatch,
     pub(crate) former: Former,
+    pub(crate) progress: Follower,
 }
 
 impl Reader {
@@ -75,6 +77,7 @@ impl Reader {
         shutdown: Shutdown,
     ) {
         let Some(mut consumer) = self.join(&shutdown).await else { return };
+        self.progress.joined(self.deps.clock.monotonic());
         let mut preparing = FuturesOrdered::new();
         let mut ready: Option<FromLog> = None;
         // What comes next is prepared after what is under way has been handed over.
@@ -129,6 +132,7 @@ impl Reader {
     async fn prepare(&self, item: ports::Result<ConsumerItem>) -> Option<FromLog> {
         match item {
             Ok(ConsumerItem::Assigned { shard, epoch, acked, head, lease }) => {
+                self.progress.assigned(shard, acked);
                 self.poison.forget(shard);
                 self.former.ended(shard, &*self.deps.clock).await;
                 let (lanes, views) = self.take_over(shard).await;
@@ -137,7 +141,10 @@ impl Reader {
             Ok(ConsumerItem::Records { shard, records }) => {
                 self.match_records(shard, records).await
             }
-            Ok(ConsumerItem::Revoked { shard }) => Some(FromLog::Revoked(shard)),
+            Ok(ConsumerItem::Revoked { shard }) => {
+                self.progress.revoked(shard);
+                Some(FromLog::Revoked(shard))
+            }
             Ok(ConsumerItem::Gap { shard, from, to }) => {
                 tracing::error!(
                     shard = shard.0,
@@ -183,6 +190,8 @@ impl Reader {
 
     /// Decodes and matches records. `None` for those of a shard that has stopped: they stay unacked, and are given again after the next assignment.
     async fn match_records(&self, shard: Shard, records: Vec<LogRecord>) -> Option<FromLog> {
+        let places = records.iter().map(|record| (record.at.position, record.time));
+        self.progress.read(shard, places, self.deps.clock.monotonic());
         if self.poison.has_stopped(shard) {
             return None;
         }
@@ -304,7 +313,7 @@ impl Reader {
             let acking = async { Ok(consumer.ack(shard, epoch, upto).await) };
             let acked = within(&*self.deps.clock, acking).await;
             match acked.unwrap_or_else(|error| Err(AckError::Port(error))) {
-                Ok(()) => {}
+                Ok(()) => self.progress.acked(shard, upto, self.deps.clock.monotonic()),
                 Err(AckError::Fenced) => {
                     tracing::info!(shard = shard.0, "a shard has another owner now");
                 }

@@ -27,6 +27,7 @@ use crate::config::{Config, Deps};
 use crate::former::Former;
 use crate::looks::{Look, LookOwner, LookQueue, Looks};
 use crate::poison::PoisonWatch;
+use crate::progress::{self, Follower};
 use crate::reader::{Acks, FromLog, Reader};
 use crate::recorder::Recording;
 use crate::target::Target;
@@ -97,6 +98,7 @@ pub struct Worker {
     owned: watch::Sender<BTreeSet<Shard>>,
     egress_degraded: watch::Sender<bool>,
     poison: PoisonWatch,
+    progress: Follower,
 }
 
 /// The loop's ends of the channels.
@@ -144,6 +146,7 @@ impl Worker {
             owned: watch::Sender::new(BTreeSet::new()),
             egress_degraded: watch::Sender::new(false),
             poison: PoisonWatch::default(),
+            progress: Follower::default(),
         }
     }
 
@@ -165,6 +168,7 @@ impl Worker {
             tenants: tenants.clone(),
             poison: self.poison.clone(),
             former: self.former.clone(),
+            progress: self.progress.clone(),
         };
         let stop = shutdown.clone();
         tasks.spawn(async move {
@@ -180,6 +184,11 @@ impl Worker {
         tasks.spawn(async move {
             fresh.await;
             "tenants"
+        });
+        let watching = progress::watch(self.progress.clone(), self.deps.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            watching.await;
+            "progress"
         });
         let owned = self.owned.subscribe();
         let bringing =

@@ -6,6 +6,7 @@ use domain::Shard;
 use tokio::sync::watch;
 
 use super::Worker;
+use crate::progress::Progress;
 
 /// The operational event of a network at fault (`architecture.md` §6).
 const EGRESS_DEGRADED: &str = "egress.degraded";
@@ -17,6 +18,8 @@ pub struct Alarms {
     pub egress_degraded: watch::Receiver<bool>,
     /// Shards that have stopped because most of their records are no events.
     pub stopped_shards: watch::Receiver<BTreeSet<Shard>>,
+    /// How far its shards have come; at most 5 s old.
+    pub progress: watch::Receiver<Progress>,
 }
 
 impl Worker {
@@ -32,6 +35,7 @@ impl Worker {
         Alarms {
             egress_degraded: self.egress_degraded.subscribe(),
             stopped_shards: self.poison.stopped(),
+            progress: self.progress.subscribe(),
         }
     }
 
