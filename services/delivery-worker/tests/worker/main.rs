@@ -7,6 +7,7 @@ mod gap;
 mod heard;
 mod hooked;
 mod lost_keys;
+mod progress;
 mod regain;
 mod restart;
 mod schedule;

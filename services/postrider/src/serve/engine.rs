@@ -14,7 +14,7 @@ use ports::{Clock, ConfigFeed, EventLog, Stores};
 use runtime::{LocalKeys, Shutdown, SystemClock, SystemRng, TaskGroup};
 use tokio::sync::watch;
 
-use super::config::{LogKind, Settings, StoreKind};
+use super::config::{LogKind, Role, Settings, StoreKind};
 use super::health::{self, Watched};
 use super::{cluster, identity};
 
@@ -90,7 +90,12 @@ impl Engine {
             log,
             feed,
             stores,
-            watched: Watched { embedded, kafka, scylla },
+            watched: Watched {
+                embedded,
+                kafka,
+                scylla,
+                has_api: settings.roles.contains(&Role::ControlPlane),
+            },
             group,
             keys: Arc::new(keys),
             sender: Arc::new(Egress::new(&outward)?),
@@ -167,7 +172,12 @@ impl Engine {
         tasks: &mut TaskGroup,
         alarms: Option<Alarms>,
     ) -> watch::Receiver<Readiness> {
-        let (tell, readiness) = watch::channel(Readiness::ready());
+        let delivers_only = !self.watched.has_api && alarms.is_some();
+        let (tell, readiness) = watch::channel(if delivers_only {
+            Readiness::not_ready(health::NO_SHARDS_YET)
+        } else {
+            Readiness::ready()
+        });
         if let Some(embedded) = self.watched.embedded.clone() {
             let clock = self.clock.clone();
             tasks.spawn("maintenance", maintain(embedded, clock, tasks.shutdown().clone()));

@@ -1,11 +1,13 @@
 //! Whether a process can do its work, and why it cannot.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::server::Readiness;
-use delivery_worker::Alarms;
+use delivery_worker::{Alarms, Membership, Progress};
+use domain::Shard;
 use embedded::{Embedded, Health};
 use eventlog_kafka::Kafka;
 use ports::Clock as _;
@@ -15,6 +17,9 @@ use tokio::sync::watch;
 /// Why a process is degraded whose network is at fault.
 const EGRESS_DEGRADED: &str =
     "egress.degraded: most endpoints cannot be reached; check DNS and the network of this process";
+/// Why a process that only delivers is not ready yet: a rolling restart goes on to the next one once this one delivers.
+pub(super) const NO_SHARDS_YET: &str =
+    "shards.waiting: the group of the delivery workers has not given this one a shard yet";
 /// How often the adapters are asked.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
@@ -24,6 +29,8 @@ pub(super) struct Watched {
     pub(super) embedded: Option<Arc<Embedded>>,
     pub(super) kafka: Option<Arc<Kafka>>,
     pub(super) scylla: Option<Arc<store_scylla::Store>>,
+    /// Whether the process answers calls besides: then they are wanted, whether it delivers yet or not.
+    pub(super) has_api: bool,
 }
 
 /// Tells readiness whenever it changes, until the shutdown.
@@ -46,6 +53,10 @@ pub(super) async fn watch(
         if let Some(alarms) = &alarms {
             // Traffic is still wanted: the log takes events, and they are delivered once the cause is gone.
             now.reasons.extend(degraded(alarms));
+            if waits_for_shards(&alarms.progress.borrow()) {
+                now.ready &= watched.has_api;
+                now.reasons.push(NO_SHARDS_YET.to_owned());
+            }
         }
         tell.send_if_modified(|before| {
             let changed = before.ready != now.ready;
@@ -63,13 +74,38 @@ fn degraded(alarms: &Alarms) -> Vec<String> {
     if *alarms.egress_degraded.borrow() {
         reasons.push(EGRESS_DEGRADED.to_owned());
     }
-    let stopped: Vec<String> =
-        alarms.stopped_shards.borrow().iter().map(|shard| shard.0.to_string()).collect();
+    let stopped: BTreeSet<Shard> = alarms.stopped_shards.borrow().clone();
     if !stopped.is_empty() {
-        let shards = stopped.join(", ");
+        let shards = listed(stopped.iter());
         reasons.push(format!("shards.stopped: most records of shard(s) {shards} are no events; correct their producer, then restart"));
     }
+    reasons.extend(stalled(&alarms.progress.borrow(), &stopped));
     reasons
+}
+
+/// The shards that stand still, but for those of which a better reason is known.
+fn stalled(progress: &Progress, stopped: &BTreeSet<Shard>) -> Option<String> {
+    let still = progress.shards.iter().filter(|(_, lag)| lag.stalled.is_some());
+    let still: Vec<_> = still.filter(|(shard, _)| !stopped.contains(shard)).collect();
+    let longest = still.iter().filter_map(|(_, lag)| lag.stalled).max()?.as_secs();
+    let records: u64 = still.iter().map(|(_, lag)| lag.records).sum();
+    let shards = listed(still.iter().map(|(shard, _)| *shard));
+    Some(format!(
+        "shards.stalled: the position of shard(s) {shards} has not moved for {longest} s, with up to {records} record(s) behind it; the worker's last warnings say what the store or the log refuses"
+    ))
+}
+
+fn listed<'a>(shards: impl Iterator<Item = &'a Shard>) -> String {
+    let numbers: Vec<String> = shards.map(|shard| shard.0.to_string()).collect();
+    numbers.join(", ")
+}
+
+/// Whether it is not known yet what the group gives this worker.
+fn waits_for_shards(progress: &Progress) -> bool {
+    match progress.membership {
+        Membership::Joining | Membership::Waiting => true,
+        Membership::Owner | Membership::Spare => false,
+    }
 }
 
 impl Watched {
@@ -83,7 +119,7 @@ impl Watched {
                 "the store has failed; restart the process when its cause is gone"
             );
         } else if now.ready {
-            tracing::info!("ready again");
+            tracing::info!("ready");
         } else {
             tracing::warn!(reason, "not ready");
         }
@@ -130,4 +166,40 @@ impl Watched {
 
 fn cause(error: &ports::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use delivery_worker::ShardLag;
+
+    use super::*;
+
+    fn lag(records: u64, stalled: Option<u64>) -> ShardLag {
+        let stalled = stalled.map(Duration::from_secs);
+        ShardLag { records, age: Duration::ZERO, stalled }
+    }
+
+    #[test]
+    fn shards_that_stand_still_are_named_once_with_what_waits_behind_them() {
+        let mut progress = Progress::default();
+        progress.shards.insert(Shard(1), lag(9, None));
+        assert_eq!(stalled(&progress, &BTreeSet::new()), None);
+        for (shard, since) in [(3, 120), (4, 300), (5, 130)] {
+            progress.shards.insert(Shard(shard), lag(2, Some(since)));
+        }
+        let said = stalled(&progress, &[Shard(5)].into()).unwrap();
+        assert!(
+            said.contains("shard(s) 3, 4 has not moved for 300 s, with up to 4 record(s)"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_worker_waits_until_the_group_has_given_it_a_shard_or_has_none_for_it() {
+        let of = |membership| Progress { membership, ..Progress::default() };
+        assert!(waits_for_shards(&of(Membership::Joining)));
+        assert!(waits_for_shards(&of(Membership::Waiting)));
+        assert!(!waits_for_shards(&of(Membership::Owner)));
+        assert!(!waits_for_shards(&of(Membership::Spare)));
+    }
 }
