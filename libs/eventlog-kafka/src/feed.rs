@@ -13,6 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -98,6 +99,20 @@ fn ends(consumer: &BaseConsumer<Context>, topic: &str) -> KafkaResult<TopicParti
     Ok(ends)
 }
 
+/// Whether retention has passed the place where we read.
+fn is_passed(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset)
+}
+
+/// Only what comes from now on matters. It seeks: a partition that is assigned anew while librdkafka still stops it aborts the process when it is
+/// given back (<https://github.com/confluentinc/librdkafka/issues/5573>).
+fn go_to_end(consumer: &BaseConsumer<Context>, topic: &str) -> KafkaResult<()> {
+    for place in ends(consumer, topic)?.elements() {
+        consumer.seek(topic, place.partition(), place.offset(), CALL_TIMEOUT)?;
+    }
+    Ok(())
+}
+
 fn listen(
     consumer: &BaseConsumer<Context>,
     topic: &str,
@@ -117,9 +132,9 @@ fn listen(
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, topic, "hints could not be read");
-                // Retention may have passed the place: only what comes from now on matters.
-                if let Ok(ends) = ends(consumer, topic)
-                    && let Err(error) = consumer.assign(&ends)
+                // Other failures mend themselves.
+                if error.rdkafka_error_code().is_some_and(is_passed)
+                    && let Err(error) = go_to_end(consumer, topic)
                 {
                     tracing::debug!(%error, topic, "hints could not be read");
                 }
