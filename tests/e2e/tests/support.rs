@@ -193,11 +193,19 @@ impl Api {
         what: &str,
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
-        until(format!("delivery of {event} to {endpoint}: {what}"), async || {
+        let found = until(format!("delivery of {event} to {endpoint}: {what}"), async || {
             let delivery = self.delivery(endpoint, event).await?;
             Ok(delivery.filter(|delivery| wanted(delivery)))
-        })
-        .await
+        });
+        match found.await {
+            Ok(delivery) => Ok(delivery),
+            Err(error) => {
+                let is = self.delivery(endpoint, event).await?.unwrap_or_default();
+                let attempts = self.attempts(endpoint, event).await?;
+                let attempts = serde_json::to_string(&attempts)?;
+                Err(error.context(format!("it is {is}, its attempts {attempts}")))
+            }
+        }
     }
 
     /// Lists the attempts of a delivery, newest first.
