@@ -30,14 +30,16 @@ start_kafka() {
   may_start kafka "${POSTRIDER_TEST_KAFKA:-}" POSTRIDER_KAFKA || return 0
   # Not in memory: topics are made as fast on a disk, and a test under load may fill them.
   kafka_dir="$(mktemp -d "${TMPDIR:-/tmp}/postrider-kafka.XXXXXX")"
-  start_server kafka POSTRIDER_KAFKA_AUTH=none POSTRIDER_KAFKA_CLUSTER=
+  # With a second listener for tests of logins and rights.
+  start_server kafka POSTRIDER_KAFKA_AUTH=sasl POSTRIDER_KAFKA_CLUSTER=
 }
 
 # Waits for the broker and exports POSTRIDER_TEST_KAFKA and POSTRIDER_KAFKA, or sets $kafka_missing.
 wait_for_kafka() {
   wait_for_server kafka Kafka "Kafka Server started" || return 0
   POSTRIDER_TEST_KAFKA="$(address_of kafka kafka)"
-  export POSTRIDER_TEST_KAFKA POSTRIDER_KAFKA="$root/scripts/kafka.sh"
+  POSTRIDER_TEST_KAFKA_SASL="$(address_of kafka sasl)"
+  export POSTRIDER_TEST_KAFKA POSTRIDER_TEST_KAFKA_SASL POSTRIDER_KAFKA="$root/scripts/kafka.sh"
   # Kafka's own console tools are among the jars.
   export POSTRIDER_KAFKA_JARS="$cache/cluster/kafka-$(sed -n 's/^server=Kafka version=\([^ ]*\).*/\1/p' "$root/scripts/kafka.sh")"
 }

@@ -24,6 +24,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    pub(crate) fn has_trouble(&self) -> bool {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// The last trouble; it is forgotten by this.
     pub(crate) fn take_trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()

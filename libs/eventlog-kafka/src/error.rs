@@ -138,9 +138,28 @@ fn is_login(reason: &str) -> bool {
     reason.contains("authentication") || reason.contains("sasl")
 }
 
+/// What is missing, where the brokers do not let the user do something: rights to write and to join a group are met only when that is first done.
+fn missing_right(error: &KafkaError) -> Option<&'static str> {
+    match error.rdkafka_error_code() {
+        Some(Code::TopicAuthorizationFailed) => Some("READ and WRITE on Postrider's topics"),
+        // Asked of an idempotent producer that may not write any topic.
+        Some(Code::ClusterAuthorizationFailed) => Some("WRITE on Postrider's topics"),
+        Some(Code::GroupAuthorizationFailed) => Some("READ on the group of the delivery workers"),
+        _ => None,
+    }
+}
+
+fn error(kind: ErrorKind, what: &str, error: KafkaError) -> Error {
+    let message = match missing_right(&error) {
+        Some(right) => format!("{what}: the Kafka user lacks {right}; grant it with kafka-acls"),
+        None => what.to_owned(),
+    };
+    Error::new(kind, message).with_source(error)
+}
+
 /// The port's error for a record that was not written.
-pub(crate) fn not_appended(error: KafkaError) -> Error {
-    let kind = match error.rdkafka_error_code() {
+pub(crate) fn not_appended(cause: KafkaError) -> Error {
+    let kind = match cause.rdkafka_error_code() {
         Some(Code::MessageSizeTooLarge) => ErrorKind::TooLarge,
         Some(Code::QueueFull) => ErrorKind::Full,
         // Refused before anything was written.
@@ -155,12 +174,12 @@ pub(crate) fn not_appended(error: KafkaError) -> Error {
         // On its way or not, nobody can tell: too few replicas after the append among them.
         _ => ErrorKind::Unknown,
     };
-    Error::new(kind, "the event log did not confirm a record").with_source(error)
+    error(kind, "the event log did not confirm a record", cause)
 }
 
 /// The port's error for a read that failed.
-pub(crate) fn not_read(error: KafkaError) -> Error {
-    Error::new(ErrorKind::Unavailable, "the event log could not be read").with_source(error)
+pub(crate) fn not_read(cause: KafkaError) -> Error {
+    error(ErrorKind::Unavailable, "the event log could not be read", cause)
 }
 
 /// The port's error for a thread that has gone.

@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use domain::record::{Poison, Record};
 use domain::{LogPosition, Position, Shard, Timestamp, shard_of_key};
 use ports::{Appended, Error, ErrorKind, LogRecord};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::types::RDKafkaErrorCode;
 
 use crate::client::{self, Context};
 use crate::error::{gone, not_appended};
@@ -60,10 +61,7 @@ impl Producer {
                             delivery.timestamp.to_millis().unwrap_or_default(),
                         ),
                     }),
-                    Ok(Err((error, _))) => {
-                        self.renew_if_fatal(&client);
-                        Err(not_appended(error))
-                    }
+                    Ok(Err((error, _))) => Err(self.failed(&client, error)),
                     Err(_) => Err(Error::new(
                         ErrorKind::Unknown,
                         "the event log's client ended before it confirmed a record",
@@ -104,10 +102,7 @@ impl Producer {
         let sent = client.send_result(message).map_err(|(error, _)| not_appended(error))?;
         match sent.await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err((error, _))) => {
-                self.renew_if_fatal(&client);
-                Err(not_appended(error))
-            }
+            Ok(Err((error, _))) => Err(self.failed(&client, error)),
             Err(_) => Err(gone("the event log's client")),
         }
     }
@@ -137,11 +132,20 @@ impl Producer {
         }
         match client.send_result(message) {
             Ok(delivery) => Ok((shard, delivery)),
-            Err((error, _)) => {
-                self.renew_if_fatal(client);
-                Err(not_appended(error))
-            }
+            Err((error, _)) => Err(self.failed(client, error)),
         }
+    }
+
+    /// Why a record was not written: what made the client give up says more than that it did.
+    fn failed(&self, client: &Client, error: KafkaError) -> Error {
+        // Never sent; of those that were, nobody knows.
+        let is_unsent = matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::PurgeQueue)
+        );
+        let fatal = client.client().fatal_error().filter(|_| is_unsent);
+        self.renew_if_fatal(client);
+        not_appended(fatal.map_or(error, |(code, _)| KafkaError::MessageProduction(code)))
     }
 
     fn shard_of(&self, record: &Record) -> Shard {

@@ -170,6 +170,18 @@ pub(crate) struct Topic {
     pub(crate) in_sync: usize,
 }
 
+/// The reason of connection trouble comes by the client's queue, which somebody has to serve, and a moment after the call has failed.
+fn hear_trouble(consumer: &BaseConsumer<Context>) {
+    const LOOKS_MAX: usize = 10;
+    const LOOK: Duration = Duration::from_millis(100);
+    for _ in 0..LOOKS_MAX {
+        if consumer.context().has_trouble() {
+            return;
+        }
+        let _ = consumer.poll(LOOK);
+    }
+}
+
 /// Looks at a topic. Blocks.
 pub(crate) fn describe(settings: &Settings, name: &str) -> Result<Topic, OpenError> {
     let context = Context::default();
@@ -181,11 +193,10 @@ pub(crate) fn describe(settings: &Settings, name: &str) -> Result<Topic, OpenErr
         let trouble = context.take_trouble();
         OpenError::of_topic("read", name, settings.brokers(), error, trouble)
     };
-    // Connection trouble is told by the client's queue, which somebody has to serve.
     let metadata = match consumer.fetch_metadata(Some(name), CALL_TIMEOUT) {
         Ok(metadata) => metadata,
         Err(error) => {
-            let _ = consumer.poll(Duration::ZERO);
+            hear_trouble(&consumer);
             return Err(failed(&error));
         }
     };
