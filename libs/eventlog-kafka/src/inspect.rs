@@ -6,7 +6,7 @@ use rdkafka::error::KafkaError;
 
 use crate::error::OpenError;
 use crate::settings::Settings;
-use crate::topics::{self, Admin, Topic};
+use crate::topics::{self, Admin, Topic, Wanted};
 
 /// How bad something is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -50,7 +50,11 @@ pub async fn inspect(settings: &Settings) -> Result<Vec<Finding>, OpenError> {
         match found {
             Ok(topic) => {
                 let mut look = Look { settings, admin: &admin, name: &wanted.name, findings };
-                look.topic(&topic, wanted.name == settings.events()).await;
+                let holds_events = wanted.name == settings.events();
+                look.topic(&topic, holds_events).await;
+                if holds_events {
+                    look.partitions(&topic, &wanted);
+                }
                 findings = look.findings;
             }
             Err(error @ (OpenError::NoTopic { .. } | OpenError::Rights { .. })) => {
@@ -80,6 +84,24 @@ impl Look<'_> {
         if holds_events {
             self.settings_of_events().await;
         }
+    }
+
+    /// Others than the configuration says: workers beyond that many have nothing to do, and whoever adds some by hand moves keys.
+    fn partitions(&mut self, topic: &Topic, wanted: &Wanted) {
+        let (is, wanted) = (topic.partitions, wanted.partitions);
+        if is == wanted {
+            self.tell("partitions", Severity::Ok, String::new());
+            return;
+        }
+        let problem = if is < wanted {
+            format!(
+                "{is}, and kafka.partitions is {wanted}: more than {is} workers have nothing to do. Set kafka.partitions = {is}, or add partitions while nothing \
+                 is published: keys move to others, and the order of a key's events is not kept over that moment"
+            )
+        } else {
+            format!("{is}, and kafka.partitions is {wanted}: set kafka.partitions = {is}")
+        };
+        self.tell("partitions", Severity::Warn, problem);
     }
 
     async fn replicas(&mut self, topic: &Topic, holds_events: bool) {

@@ -1,9 +1,10 @@
 //! What is wrong with the brokers or the topics is said in one line, with what to do.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use postrider_eventlog_kafka::{Kafka, OpenError, Settings};
+use postrider_eventlog_kafka::{Kafka, OpenError, Settings, Severity, inspect};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -39,17 +40,70 @@ async fn a_missing_topic_is_named_with_what_makes_it() {
     assert!(line.contains(&settings.events()) && line.contains("postrider migrate"), "{line}");
 }
 
+/// Replaces the settings of a topic.
+async fn alter(broker: &str, topic: &str, settings: &[(&str, &str)]) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", broker).create().expect("a client");
+    let config = AlterConfig::new(ResourceSpecifier::Topic(topic));
+    let config = settings.iter().fold(config, |config, (name, value)| config.set(name, value));
+    let altered = admin.alter_configs([&config], &AdminOptions::new()).await.expect("an answer");
+    assert!(altered.iter().all(Result::is_ok), "{altered:?}");
+}
+
+/// What is not as it should be: what was looked at, how bad it is and what to do.
+async fn problems(settings: &Settings) -> BTreeMap<String, (Severity, String)> {
+    let found = inspect(settings).await.expect("the brokers answer").into_iter();
+    let bad = found.filter(|finding| finding.severity != Severity::Ok);
+    bad.map(|finding| (finding.what, (finding.severity, finding.problem))).collect()
+}
+
+#[tokio::test]
+async fn each_unsafe_setting_of_the_events_is_found_with_what_mends_it() {
+    let Some(broker) = broker() else { return };
+    let mut settings = made(settings(&broker)).await;
+    let topic = settings.events();
+    let of_the_events = |found: &BTreeMap<String, (Severity, String)>| -> Vec<String> {
+        let names = found.keys().filter_map(|what| what.strip_prefix(&format!("topic {topic} ")));
+        names.map(str::to_owned).collect()
+    };
+    let found = problems(&settings).await;
+    let alone = ["min.insync.replicas", "replicas"];
+    assert_eq!(of_the_events(&found), alone, "one broker cannot keep three copies: {found:?}");
+    assert!(found.values().all(|(severity, _)| *severity == Severity::Warn), "{found:?}");
+
+    let unsafe_settings = [
+        ("cleanup.policy", "compact", Severity::Fail),
+        ("max.message.bytes", "1000", Severity::Fail),
+        ("message.timestamp.type", "CreateTime", Severity::Warn),
+        ("retention.bytes", "1000000", Severity::Warn),
+        ("retention.ms", "3600000", Severity::Warn),
+        ("unclean.leader.election.enable", "true", Severity::Fail),
+    ];
+    alter(&broker, &topic, &unsafe_settings.map(|(name, value, _)| (name, value))).await;
+    settings.partitions += 1;
+    settings.allow_few_replicas = false;
+    let found = problems(&settings).await;
+    for (name, value, severity) in unsafe_settings {
+        let (is, problem) = &found[&format!("topic {topic} {name}")];
+        assert_eq!(*is, severity, "{name}");
+        assert!(problem.contains(&format!("is {value};")), "{name}: {problem}");
+    }
+    for (name, severity) in [
+        ("min.insync.replicas", Severity::Fail),
+        ("partitions", Severity::Warn),
+        ("replicas", Severity::Fail),
+    ] {
+        assert_eq!(found[&format!("topic {topic} {name}")].0, severity, "{name}");
+    }
+    assert_eq!(of_the_events(&found).len(), 9, "{found:?}");
+}
+
 #[tokio::test]
 async fn a_compacted_topic_is_refused_with_the_command_that_mends_it() {
     let Some(broker) = broker() else { return };
     let settings = made(settings(&broker)).await;
     let topic = settings.events();
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &broker).create().expect("a client");
-    let compact =
-        AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("cleanup.policy", "compact");
-    let altered = admin.alter_configs([&compact], &AdminOptions::new()).await.expect("an answer");
-    assert!(altered.iter().all(Result::is_ok), "{altered:?}");
+    alter(&broker, &topic, &[("cleanup.policy", "compact")]).await;
     let (error, line) = refusal(&settings).await;
     assert!(matches!(error, OpenError::Compacted { .. }) && !error.is_retryable(), "{line}");
     assert!(line.contains(&topic) && line.contains("cleanup.policy=delete"), "{line}");

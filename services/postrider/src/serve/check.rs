@@ -177,10 +177,11 @@ async fn examine(settings: &Settings, terminal: &Terminal) -> Result<(), Failure
                         Severity::Warn => unsafe_topics.push(finding),
                     }
                 }
+                let kafka = Kafka::connect(cluster, Arc::new(SystemClock::new())).await;
+                tell("event log opens", kafka.as_ref().err().map(ToString::to_string))?;
+                event_log = kafka.ok().map(|kafka| kafka.id().to_owned());
             }
         }
-        let kafka = Kafka::connect(cluster, Arc::new(SystemClock::new())).await;
-        event_log = kafka.ok().map(|kafka| kafka.id().to_owned());
     }
     if let StoreKind::Scylla(cluster) = &settings.store {
         let connected = Box::pin(Scylla::connect(cluster, Arc::new(SystemClock::new()))).await;
