@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use ports::{Clock, Rng as _};
-use postrider_eventlog_kafka::{Kafka, Settings, migrate};
-use runtime::SystemRng;
+use postrider_eventlog_kafka::{Kafka, OpenError, Settings, migrate};
+use runtime::{SystemClock, SystemRng};
 
 /// The broker that the runner names; none: the test is left out, unless the runner insists.
 pub(crate) fn broker() -> Option<String> {
@@ -44,4 +44,14 @@ pub(crate) async fn made(settings: Settings) -> Settings {
 
 pub(crate) async fn connect(settings: &Settings, clock: Arc<dyn Clock>) -> Kafka {
     Kafka::connect(settings, clock).await.expect("connect")
+}
+
+/// Why the log is not opened, and the one line that says so.
+pub(crate) async fn refusal(settings: &Settings) -> (OpenError, String) {
+    let Err(error) = Kafka::connect(settings, Arc::new(SystemClock::new())).await else {
+        panic!("the log was opened");
+    };
+    let line = error.to_string();
+    assert!(!line.contains('\n'), "{line}");
+    (error, line)
 }

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use domain::record::Record;
 use ports::{Consumer, ConsumerItem, EventLog as _};
-use postrider_eventlog_kafka::{Kafka, OpenError, Settings};
+use postrider_eventlog_kafka::{OpenError, Settings};
 use runtime::SystemClock;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::broker::{broker, connect, made, settings};
+use crate::broker::{broker, connect, made, refusal, settings};
 
 /// The user of `scripts/kafka.sh` that may do what it is granted.
 const USER: &str = "postrider";
@@ -79,15 +79,6 @@ impl Secured {
         let ran = timeout(SOON, ran).await.expect("kafka-acls ends").expect("java");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
-}
-
-async fn refusal(settings: &Settings) -> (OpenError, String) {
-    let Err(error) = Kafka::connect(settings, Arc::new(SystemClock::new())).await else {
-        panic!("the log was opened");
-    };
-    let line = error.to_string();
-    assert!(!line.contains('\n'), "{line}");
-    (error, line)
 }
 
 /// An error with what caused it, as it is logged.

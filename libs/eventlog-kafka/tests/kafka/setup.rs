@@ -2,24 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::sync::Arc;
 
-use postrider_eventlog_kafka::{Kafka, OpenError, Settings, Severity, inspect};
+use postrider_eventlog_kafka::{OpenError, Settings, Severity, inspect};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
-use runtime::SystemClock;
 
-use crate::broker::{broker, made, settings};
-
-async fn refusal(settings: &Settings) -> (OpenError, String) {
-    let Err(error) = Kafka::connect(settings, Arc::new(SystemClock::new())).await else {
-        panic!("the log was opened");
-    };
-    let line = error.to_string();
-    assert!(!line.contains('\n'), "{line}");
-    (error, line)
-}
+use crate::broker::{broker, made, refusal, settings};
 
 #[tokio::test]
 async fn a_wrong_address_is_named_and_is_tried_again() {
