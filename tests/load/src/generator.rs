@@ -142,6 +142,7 @@ struct Caller {
 
 impl Caller {
     async fn publish_on(mut self) {
+        let mut after_refusal = tokio::time::interval(AFTER_REFUSAL);
         while !self.stop.load(Ordering::Relaxed) {
             let turn = self.pace.next(&self.stop).await;
             if self.stop.load(Ordering::Relaxed) {
@@ -156,8 +157,9 @@ impl Caller {
                 .collect();
             let answer = self.publisher.publish(events).await;
             if !self.progress.add(answer, self.load.batch, turn.scheduled) {
-                // A pause, not a wait: a refusal names no condition that could be waited for.
-                tokio::time::sleep(AFTER_REFUSAL).await;
+                // A refusal names no condition that could be waited for.
+                after_refusal.reset();
+                after_refusal.tick().await;
             }
         }
     }

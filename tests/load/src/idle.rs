@@ -9,8 +9,10 @@ use serde::Serialize;
 use crate::figures::ratio;
 use crate::postrider::Postrider;
 
-/// How long the process is left alone before it is looked at.
-const SETTLE: Duration = Duration::from_secs(1);
+/// The start is over after a look in which the process did nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// One that works on and on is watched all the same after so many: that it does is what is to be found out.
+const LOOKS_MAX: usize = 20;
 /// How long it is watched doing nothing: the measurement is of this stretch of time, not of a condition.
 const WATCHED: Duration = Duration::from_secs(5);
 
@@ -27,15 +29,29 @@ pub(crate) struct Idle {
 /// Starts a process, leaves it alone, and looks.
 pub(crate) async fn measure(binary: &Path) -> Result<Idle> {
     let server = Postrider::start(binary).await?;
-    // Work of the start that no condition shows the end of; a process that goes on working is what is to be found out.
-    tokio::time::sleep(SETTLE).await;
+    settle(&server).await?;
     let (before, began) = (server.cpu()?, Instant::now());
     // The stretch of time is the measurement.
-    tokio::time::sleep(WATCHED).await;
+    tokio::time::sleep_until((began + WATCHED).into()).await;
     let used = server.cpu()?.since(before).total();
     Ok(Idle {
         start_up_ms: server.start_up().as_secs_f64() * 1e3,
         resident_mb: server.memory()?.resident as f64 / 1e6,
         cpu_percent: 100.0 * ratio(used.as_secs_f64(), began.elapsed().as_secs_f64()),
     })
+}
+
+/// Waits until the work of the start is done.
+async fn settle(server: &Postrider) -> Result<()> {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    // The first one comes at once.
+    looks.tick().await;
+    for _ in 0..LOOKS_MAX {
+        let before = server.cpu()?;
+        looks.tick().await;
+        if server.cpu()?.since(before).total().is_zero() {
+            break;
+        }
+    }
+    Ok(())
 }

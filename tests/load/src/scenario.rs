@@ -83,14 +83,15 @@ pub(crate) async fn run(setup: &Setup<'_>, sink: &Sink) -> Result<Run> {
     let tally = sink.tally();
     let answered_before = tally.answered();
     let generator = Generator::start(&setup.load, setup.pace(tally), &server).await?;
-    tokio::time::sleep(WARM_UP).await;
+    // Until caches and connections are warm no condition tells; time is what a run is made of.
+    tokio::time::sleep_until((Instant::now() + WARM_UP).into()).await;
 
     let progress = generator.progress();
     tally.record();
     progress.record();
     let (began, cpu_before) = (Instant::now(), server.cpu()?);
     let (accepted, answered) = (progress.accepted(), tally.answered());
-    tokio::time::sleep(setup.time).await;
+    tokio::time::sleep_until((began + setup.time).into()).await;
     let (cpu, seconds) = (server.cpu()?.since(cpu_before), began.elapsed().as_secs_f64());
     let (accepted, answered) = (progress.accepted() - accepted, tally.answered() - answered);
     let latency = Latency::of(tally.recorded(setup.unwatched));
@@ -124,8 +125,9 @@ pub(crate) async fn run(setup: &Setup<'_>, sink: &Sink) -> Result<Run> {
 /// Waits until all has come, or nothing comes any more; returns how many came.
 async fn drain(tally: &Tally, before: u64, expected: u64) -> u64 {
     let (mut last, mut since) = (tally.answered(), Instant::now());
+    let mut looks = tokio::time::interval(LOOK_AGAIN);
     while last - before < expected && since.elapsed() < QUIET {
-        tokio::time::sleep(LOOK_AGAIN).await;
+        looks.tick().await;
         let now = tally.answered();
         if now != last {
             (last, since) = (now, Instant::now());

@@ -58,9 +58,12 @@ impl Pace {
                     let published = self.turns.load(Ordering::Relaxed) * deliveries_per_turn;
                     published.saturating_sub(tally.answered() - answered_before)
                 };
-                while under_way() >= *undelivered_max && !stop.load(Ordering::Relaxed) {
+                if under_way() >= *undelivered_max {
                     // Looks again rather than be woken: a wake-up per delivery would be measured as part of the sink's work.
-                    tokio::time::sleep(LOOK_AGAIN).await;
+                    let mut looks = tokio::time::interval(LOOK_AGAIN);
+                    while under_way() >= *undelivered_max && !stop.load(Ordering::Relaxed) {
+                        looks.tick().await;
+                    }
                 }
                 let number = self.turns.fetch_add(1, Ordering::Relaxed);
                 Turn { number, scheduled: Instant::now() }
