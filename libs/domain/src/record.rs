@@ -7,7 +7,7 @@ mod form;
 
 use bytes::Bytes;
 
-use crate::{ApiVersion, Event, EventId, LogPosition, Timestamp};
+use crate::{ApiVersion, Event, EventId, LogPosition, TenantId, Timestamp};
 
 /// A record of the log, without its place.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -35,6 +35,16 @@ impl Record {
         let (_, value) = self.headers.iter().rev().find(|(n, _)| n == name)?;
         std::str::from_utf8(value.as_deref()?).ok()
     }
+}
+
+/// How far the words of whoever wrote a record are believed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Origin {
+    /// It may speak for any tenant: it names one, or means `default`.
+    #[default]
+    Trusted,
+    /// It speaks for this tenant alone.
+    Of(TenantId),
 }
 
 /// A record that is no event. It goes to the quarantine; it never blocks a shard.
@@ -106,17 +116,18 @@ pub fn encode(event: &Event) -> Record {
 /// Reads a record as an event, in any of its forms: a CloudEvent in binary mode, a structured one, or the JSON envelope.
 ///
 /// `at` and `log_time` are the record's place and time: an event without an id gets one from its place, one without a time gets the record's.
-/// `api_version` stands in for a missing one.
+/// `origin` decides whose event it is. `api_version` stands in for a missing one.
 ///
 /// # Errors
-/// [`Poison`] names the header or field and what is wrong with it.
+/// [`Poison`] names the header or field and what is wrong with it, or the tenant that the record may not speak for.
 pub fn decode(
     record: &Record,
     at: LogPosition,
     log_time: Timestamp,
+    origin: &Origin,
     api_version: &ApiVersion,
 ) -> Result<Event, Poison> {
-    form::of(record)?.event(at, log_time, api_version)
+    form::of(record)?.event(at, log_time, origin, api_version)
 }
 
 /// The id of a record that has none: `log_<shard>_<position>`, the same at every read.
@@ -158,17 +169,34 @@ mod tests {
     fn an_event_survives_its_record() {
         let record = encode(&event());
         assert_eq!(record.key.as_deref(), Some(&b"order-1"[..]));
-        assert_eq!(decode(&record, AT, Timestamp::ZERO, &version()), Ok(event()));
+        assert_eq!(decode(&record, AT, Timestamp::ZERO, &Origin::Trusted, &version()), Ok(event()));
     }
 
     #[test]
     fn a_bare_record_gets_its_id_and_time_from_the_log() {
         let headers = vec![(TYPE.to_owned(), Some(Bytes::from_static(b"a.b")))];
         let record = Record { key: None, headers, value: Some(Bytes::from_static(b"1")) };
-        let event = decode(&record, AT, Timestamp::from_millis(5), &version()).expect("an event");
+        let time = Timestamp::from_millis(5);
+        let event = decode(&record, AT, time, &Origin::Trusted, &version()).expect("an event");
         assert_eq!(event.id.as_str(), "log_3_9");
         assert_eq!(event.created_at, Timestamp::from_millis(5));
         assert_eq!(event.tenant, TenantId::default_tenant());
+    }
+
+    #[test]
+    fn a_record_that_speaks_for_one_tenant_is_believed_about_no_other() {
+        let of = |tenant| Origin::Of(TenantId::parse(tenant).expect("valid"));
+        let read =
+            |record: &Record, origin| decode(record, AT, Timestamp::ZERO, &origin, &version());
+        let own = read(&encode(&event()), of("acme")).expect("its own tenant");
+        assert_eq!(own, Event { revision: None, ..event() }, "only the API knows revisions");
+        let poison = read(&encode(&event()), of("globex")).expect_err("poison");
+        assert_eq!(poison.field, TENANT);
+        assert!(poison.reason.contains("acme") && poison.reason.contains("globex"), "{poison}");
+        let mut unnamed = encode(&event());
+        unnamed.headers.retain(|(name, _)| name != TENANT);
+        let bound = read(&unnamed, of("globex")).expect("an event");
+        assert_eq!(bound.tenant.as_str(), "globex");
     }
 
     #[test]
@@ -176,7 +204,9 @@ mod tests {
         let fault = |name: &str, value: &'static [u8]| {
             let mut record = encode(&event());
             record.headers.push((name.to_owned(), Some(Bytes::from_static(value))));
-            decode(&record, AT, Timestamp::ZERO, &version()).expect_err("poison").field
+            decode(&record, AT, Timestamp::ZERO, &Origin::Trusted, &version())
+                .expect_err("poison")
+                .field
         };
         assert_eq!(fault(TYPE, b"nodots"), TYPE);
         assert_eq!(fault(TENANT, b"No Tenant"), TENANT);
@@ -184,7 +214,9 @@ mod tests {
         let mut broken = encode(&event());
         broken.value = Some(Bytes::from_static(b"{"));
         assert_eq!(
-            decode(&broken, AT, Timestamp::ZERO, &version()).expect_err("poison").field,
+            decode(&broken, AT, Timestamp::ZERO, &Origin::Trusted, &version())
+                .expect_err("poison")
+                .field,
             "value"
         );
     }

@@ -193,7 +193,7 @@ impl Embedded {
     pub async fn maintain(&self, now: Timestamp) -> ports::Result<Maintained> {
         let _one = self.maintaining.lock().await;
         let log = self.log.trim(now - LOG_RETENTION, self.options.log_bytes_max).await?;
-        let store = self.store.expire(now, self.log.shards()).await?;
+        let store = self.store.expire(now, self.log.shards().appended()).await?;
         Ok(Maintained {
             records: log.records,
             records_lost: log.lost,

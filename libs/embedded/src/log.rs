@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use async_trait::async_trait;
 use domain::record::{Poison, Record};
 use domain::{LogPosition, Position, Shard, Timestamp};
-use ports::{Appended, Bounds, Clock, Consumer, EventLog, LogRecord, RangePage};
+use ports::{Appended, Bounds, Clock, Consumer, EventLog, LogRecord, RangePage, Shards};
 use tokio::sync::watch;
 
 use crate::error::Fault;
@@ -166,8 +166,8 @@ impl Log {
 
 #[async_trait]
 impl EventLog for Log {
-    fn shards(&self) -> u16 {
-        u16::try_from(self.inner.commits.next.len()).unwrap_or(u16::MAX)
+    fn shards(&self) -> Shards {
+        Shards::new(u16::try_from(self.inner.commits.next.len()).unwrap_or(u16::MAX), [])
     }
 
     async fn append(&self, records: Vec<Record>) -> Vec<ports::Result<Appended>> {

@@ -218,7 +218,7 @@ async fn nothing_acknowledged_is_lost_by_a_kill() {
 
 async fn check_acked(log: &Arc<postrider_embedded::Log>, expected: &BTreeMap<Shard, Position>) {
     let mut consumer = log.consume("g").await.expect("consume");
-    for _ in 0..log.shards() {
+    for _ in log.shards().all() {
         if let ConsumerItem::Assigned { shard, acked, .. } = next(consumer.as_mut()).await {
             let said = expected.get(&shard).copied();
             assert!(acked >= said, "{shard:?} stands at {acked:?}, {said:?} was acknowledged");

@@ -137,7 +137,7 @@ async fn shards_are_added_and_never_removed() {
     let dir = made().await;
     let with = |shards| Options { shards, ..options() };
     let engine = Embedded::open(dir.path(), with(6)).expect("more shards");
-    assert_eq!(engine.log().shards(), 6);
+    assert_eq!(engine.log().shards().appended(), 6);
     engine.close().await;
     let error = Embedded::open(dir.path(), with(5)).err().expect("refused");
     assert_one_line(&error, &["6 shards", "5 were asked for"]);
@@ -169,7 +169,7 @@ async fn damage_that_comes_later_is_told_when_it_is_met() {
     damage_early_pages(&dir.path().join("log.db"), 16_384);
     let log = engine.log();
     let mut damaged = None;
-    for shard in (0..log.shards()).map(domain::Shard) {
+    for shard in log.shards().all() {
         let read = log.read_range(shard, domain::Position(0), domain::Position(1 << 39), 500);
         damaged = damaged.or(read.await.err());
     }
@@ -207,7 +207,7 @@ async fn a_closed_engine_answers_unavailable() {
     let engine = Embedded::open(dir.path(), options()).expect("open");
     let log = engine.log();
     let mut waiting = log.consume("g").await.expect("consume");
-    for _ in 0..log.shards() {
+    for _ in log.shards().all() {
         waiting.next().await.expect("an assignment");
     }
     // `join!` polls the wait first: it sleeps when the engine closes.

@@ -2,15 +2,17 @@
 
 use std::fmt;
 
-use domain::{Epoch, Timestamp};
+use domain::{Epoch, Shard, Timestamp};
 
-/// The metadata of a committed offset, as text: `postrider epoch=7 acked=yes`.
+/// The metadata of a committed offset, as text: `postrider epoch=7 acked=yes shard=1027`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Claim {
     /// The owner's epoch.
     pub(crate) epoch: Epoch,
     /// Whether the offset comes from an ack; otherwise it is where the group began.
     pub(crate) acked: bool,
+    /// What the partition was called; not known of earlier versions.
+    pub(crate) shard: Option<Shard>,
 }
 
 impl Claim {
@@ -20,11 +22,12 @@ impl Claim {
         if words.next() != Some("postrider") {
             return None;
         }
-        let mut claim = Self { epoch: Epoch(0), acked: false };
+        let mut claim = Self { epoch: Epoch(0), acked: false, shard: None };
         for word in words {
             match word.split_once('=')? {
                 ("epoch", value) => claim.epoch = Epoch(value.parse().ok()?),
                 ("acked", value) => claim.acked = value == "yes",
+                ("shard", value) => claim.shard = Some(Shard(value.parse().ok()?)),
                 // Of a later version.
                 _ => {}
             }
@@ -47,7 +50,8 @@ impl Claim {
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let acked = if self.acked { "yes" } else { "no" };
-        write!(f, "postrider epoch={} acked={acked}", self.epoch.0)
+        write!(f, "postrider epoch={} acked={acked}", self.epoch.0)?;
+        self.shard.map_or(Ok(()), |shard| write!(f, " shard={}", shard.0))
     }
 }
 
@@ -57,9 +61,11 @@ mod tests {
 
     #[test]
     fn a_claim_survives_its_text_and_later_versions() {
-        let claim = Claim { epoch: Epoch(7), acked: true };
+        let claim = Claim { epoch: Epoch(7), acked: true, shard: Some(Shard(1_027)) };
         assert_eq!(Claim::parse(&claim.to_string()), Some(claim));
-        assert_eq!(Claim::parse("postrider epoch=7 zone=a acked=yes"), Some(claim));
+        let earlier = Claim { shard: None, ..claim };
+        assert_eq!(Claim::parse("postrider epoch=7 zone=a acked=yes"), Some(earlier));
+        assert_eq!(Claim::parse(&earlier.to_string()), Some(earlier));
         assert_eq!(Claim::parse(""), None);
         assert_eq!(Claim::parse("someone epoch=7"), None);
         assert_eq!(Claim::parse("postrider epoch=x"), None);
@@ -69,7 +75,7 @@ mod tests {
     fn epochs_grow_also_when_the_last_one_is_lost() {
         let at = Timestamp::parse_rfc3339("2026-01-01T02:00:00Z").expect("a time");
         assert_eq!(Claim::next_epoch(None, at), Epoch(120));
-        let last = |epoch| Some(Claim { epoch: Epoch(epoch), acked: false });
+        let last = |epoch| Some(Claim { epoch: Epoch(epoch), acked: false, shard: None });
         assert_eq!(Claim::next_epoch(last(120), at), Epoch(121));
         assert_eq!(Claim::next_epoch(last(3), at), Epoch(120));
         assert_eq!(Claim::next_epoch(None, Timestamp::ZERO), Epoch(1));

@@ -11,7 +11,8 @@ use crate::feed::KafkaFeed;
 use crate::log::KafkaLog;
 use crate::producer::Producer;
 use crate::reader::Readers;
-use crate::settings::Settings;
+use crate::settings::{Settings, Source};
+use crate::sources::Sources;
 use crate::topics::{self, Admin, Topic};
 
 /// A cluster of brokers whose topics are as they have to be.
@@ -27,18 +28,20 @@ impl Kafka {
     /// # Errors
     /// One line that says what is wrong and what to do.
     pub async fn connect(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let events = describe(settings).await?;
-        check(settings, &events).await?;
+        let found = describe(settings).await?;
+        check(settings, &found).await?;
+        let partitions = found.iter().map(|(_, topic)| topic.partitions);
+        let sources = Arc::new(Sources::new(settings, partitions));
         let topic = settings.events();
         let refused =
             |error: rdkafka::error::KafkaError| OpenError::Settings { reason: error.to_string() };
-        let shards = events.partitions;
-        let producer = Producer::new(settings, topic.clone(), shards).map_err(refused)?;
-        let readers = Readers::new(settings.clone(), topic.clone(), clock.clone());
+        let producer = Producer::new(settings, sources.clone()).map_err(refused)?;
+        let readers = Readers::new(settings.clone(), sources.clone(), clock.clone());
+        let asked = topic.clone();
         let cluster = readers
-            .with(|client, topic| {
+            .with(move |client| {
                 // Brings the id along; it is waited for otherwise.
-                client.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
+                client.fetch_metadata(Some(&asked), CALL_TIMEOUT)?;
                 Ok(client.client().fetch_cluster_id(CALL_TIMEOUT))
             })
             .await
@@ -59,8 +62,8 @@ impl Kafka {
         let id = format!("kafka {}/{topic}", cluster.unwrap_or_default());
         let log = KafkaLog {
             settings: settings.clone(),
-            topic,
-            shards,
+            shards: sources.shards(),
+            sources,
             producer,
             readers,
             clock,
@@ -92,10 +95,11 @@ impl Kafka {
     /// # Errors
     /// When they do not.
     pub async fn ping(&self) -> ports::Result<()> {
+        let topic = self.log.settings.events();
         let asked = self
             .log
             .readers
-            .with(|client, topic| client.fetch_metadata(Some(topic), CALL_TIMEOUT).map(drop));
+            .with(move |client| client.fetch_metadata(Some(&topic), CALL_TIMEOUT).map(drop));
         asked.await
     }
 
@@ -105,7 +109,7 @@ impl Kafka {
     /// When the brokers do not say.
     pub async fn members(&self, group: &str) -> ports::Result<usize> {
         let group = group.to_owned();
-        let asked = self.log.readers.with(move |client, _| {
+        let asked = self.log.readers.with(move |client| {
             let found = client.fetch_group_list(Some(&group), CALL_TIMEOUT)?;
             Ok(found.groups().iter().map(|group| group.members().len()).sum())
         });
@@ -121,27 +125,41 @@ impl Kafka {
     }
 }
 
-/// Looks at all topics; answers for the events'.
-async fn describe(settings: &Settings) -> Result<Topic, OpenError> {
+/// Looks at all topics; answers for those that events are read from, in their order.
+async fn describe(settings: &Settings) -> Result<Vec<(Source, Topic)>, OpenError> {
     let settings = settings.clone();
     blocking(move || {
-        let wanted = topics::wanted(&settings);
-        let mut found = wanted.iter().map(|wanted| topics::describe(&settings, &wanted.name));
-        let events =
-            found.next().unwrap_or_else(|| Err(OpenError::NoTopic { topic: settings.events() }))?;
-        found.try_for_each(|topic| topic.map(drop))?;
-        Ok(events)
+        let mut sources = Vec::new();
+        for source in settings.sources() {
+            let topic = topics::describe(&settings, &source.topic)?;
+            sources.push((source, topic));
+        }
+        for beside in &topics::wanted(&settings)[1..] {
+            topics::describe(&settings, &beside.name)?;
+        }
+        Ok(sources)
     })
     .await
 }
 
 /// What would lose events.
-async fn check(settings: &Settings, events: &Topic) -> Result<(), OpenError> {
+async fn check(settings: &Settings, sources: &[(Source, Topic)]) -> Result<(), OpenError> {
     let admin = Admin::new(settings)?;
-    let topic = settings.events();
+    for (source, found) in sources {
+        check_source(settings, &admin, &source.topic, found).await?;
+    }
+    Ok(())
+}
+
+async fn check_source(
+    settings: &Settings,
+    admin: &Admin,
+    topic: &str,
+    found: &Topic,
+) -> Result<(), OpenError> {
     // Where settings may not be seen, doctor says so; that alone is no reason to stand still.
     let setting = async |name: &str| {
-        let reason = match admin.setting(&topic, name).await {
+        let reason = match admin.setting(topic, name).await {
             Ok(Some(value)) => return Some(value),
             // What the brokers say to a user without the right to see it.
             Ok(None) => "it is not shown to this user".to_owned(),
@@ -155,17 +173,22 @@ async fn check(settings: &Settings, events: &Topic) -> Result<(), OpenError> {
         );
         None
     };
+    let topic = || topic.to_owned();
     if let Some(policy) = setting("cleanup.policy").await
         && policy.contains("compact")
     {
-        return Err(OpenError::Compacted { topic, policy });
+        return Err(OpenError::Compacted { topic: topic(), policy });
     }
     let in_sync = setting("min.insync.replicas").await;
     let in_sync = in_sync.and_then(|value| value.parse().ok());
-    let too_few = events.replicas < 3 || in_sync.is_some_and(|in_sync: usize| in_sync < 2);
+    let too_few = found.replicas < 3 || in_sync.is_some_and(|in_sync: usize| in_sync < 2);
     if too_few && !settings.allow_few_replicas {
-        let replicas = events.replicas;
-        return Err(OpenError::FewReplicas { topic, replicas, in_sync: in_sync.unwrap_or(1) });
+        let replicas = found.replicas;
+        return Err(OpenError::FewReplicas {
+            topic: topic(),
+            replicas,
+            in_sync: in_sync.unwrap_or(1),
+        });
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ pub enum OpenError {
     },
     /// A topic does not exist.
     #[error(
-        "there is no topic {topic}: run `postrider migrate` with the same configuration, or correct kafka.topic_prefix"
+        "there is no topic {topic}: run `postrider migrate` with the same configuration, or correct kafka.topic_prefix (a topic of kafka.topics you make yourself)"
     )]
     NoTopic {
         /// Its name.

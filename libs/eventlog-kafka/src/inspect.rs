@@ -41,33 +41,50 @@ pub async fn inspect(settings: &Settings) -> Result<Vec<Finding>, OpenError> {
     let admin = Admin::new(settings)?;
     let mut findings = Vec::new();
     for wanted in topics::wanted(settings) {
-        let asked = (settings.clone(), wanted.name.clone());
-        let found = tokio::task::spawn_blocking(move || topics::describe(&asked.0, &asked.1));
-        let found = found.await.map_err(|error| OpenError::Call {
-            what: "answer".to_owned(),
-            reason: error.to_string(),
-        })?;
-        match found {
-            Ok(topic) => {
-                let mut look = Look { settings, admin: &admin, name: &wanted.name, findings };
-                let holds_events = wanted.name == settings.events();
-                look.topic(&topic, holds_events).await;
-                if holds_events {
-                    look.partitions(&topic, &wanted);
-                }
-                findings = look.findings;
-            }
-            Err(error @ (OpenError::NoTopic { .. } | OpenError::Rights { .. })) => {
-                findings.push(Finding {
-                    severity: Severity::Fail,
-                    what: format!("topic {}", wanted.name),
-                    problem: error.to_string(),
-                });
-            }
-            Err(error) => return Err(error),
+        let found = describe(settings, &wanted.name, &mut findings).await?;
+        let Some(topic) = found else { continue };
+        let mut look = Look { settings, admin: &admin, name: &wanted.name, findings };
+        let holds_events = wanted.name == settings.events();
+        look.topic(&topic, holds_events).await;
+        if holds_events {
+            look.partitions(&topic, &wanted);
         }
+        findings = look.findings;
+    }
+    for source in &settings.topics {
+        let found = describe(settings, &source.topic, &mut findings).await?;
+        let Some(topic) = found else { continue };
+        let mut look = Look { settings, admin: &admin, name: &source.topic, findings };
+        look.topic(&topic, true).await;
+        findings = look.findings;
     }
     Ok(findings)
+}
+
+/// A topic as it is; none when that is a finding of its own.
+async fn describe(
+    settings: &Settings,
+    name: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Topic>, OpenError> {
+    let asked = (settings.clone(), name.to_owned());
+    let found = tokio::task::spawn_blocking(move || topics::describe(&asked.0, &asked.1));
+    let found = found.await.map_err(|error| OpenError::Call {
+        what: "answer".to_owned(),
+        reason: error.to_string(),
+    })?;
+    match found {
+        Ok(topic) => Ok(Some(topic)),
+        Err(error @ (OpenError::NoTopic { .. } | OpenError::Rights { .. })) => {
+            findings.push(Finding {
+                severity: Severity::Fail,
+                what: format!("topic {name}"),
+                problem: error.to_string(),
+            });
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 struct Look<'a> {

@@ -3,7 +3,7 @@
 //! [`Kafka::connect`] gives the ports; [`migrate`] makes the topics, [`inspect`] says what is unsafe about them.
 //!
 //! # Theory of operation
-//! A shard is a partition of `<prefix>.events`, a position its offset. Each member of a group has one thread that owns librdkafka's consumer (`member`): it
+//! A shard is a partition of `<prefix>.events` or of a further topic (`sources`), a position its offset. Each member of a group has one thread that owns librdkafka's consumer (`member`): it
 //! takes part in rebalances, fetches into one bounded queue a partition, and commits. The port's side only takes items from it, so a worker that is slow never
 //! keeps the group waiting.
 //!
@@ -31,6 +31,7 @@ mod producer;
 mod reader;
 mod record;
 mod settings;
+mod sources;
 mod topics;
 
 pub use connect::Kafka;
@@ -39,5 +40,5 @@ pub use feed::KafkaFeed;
 pub use inspect::{Finding, Severity, inspect};
 pub use log::KafkaLog;
 pub use producer::RECORD_BYTES_MAX;
-pub use settings::{GroupProtocol, Settings};
+pub use settings::{GroupProtocol, Settings, Source};
 pub use topics::{Made, migrate};

@@ -6,19 +6,22 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use domain::record::{Poison, Record};
 use domain::{LogPosition, Position, Shard, Timestamp};
-use ports::{Appended, Bounds, Clock, Consumer, Error, ErrorKind, EventLog, LogRecord, RangePage};
+use ports::{
+    Appended, Bounds, Clock, Consumer, Error, ErrorKind, EventLog, LogRecord, RangePage, Shards,
+};
 
 use crate::consumer::{KafkaConsumer, Shared};
 use crate::member::Member;
 use crate::producer::Producer;
 use crate::reader::Readers;
 use crate::settings::Settings;
+use crate::sources::Sources;
 
-/// The event log on the topic of events.
+/// The event log on the topics of events.
 pub struct KafkaLog {
     pub(crate) settings: Settings,
-    pub(crate) topic: String,
-    pub(crate) shards: u16,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) shards: Shards,
     pub(crate) producer: Producer,
     pub(crate) readers: Arc<Readers>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -44,8 +47,8 @@ impl KafkaLog {
 
 #[async_trait]
 impl EventLog for KafkaLog {
-    fn shards(&self) -> u16 {
-        self.shards
+    fn shards(&self) -> Shards {
+        self.shards.clone()
     }
 
     async fn append(&self, records: Vec<Record>) -> Vec<ports::Result<Appended>> {
@@ -56,7 +59,7 @@ impl EventLog for KafkaLog {
         let shared = Arc::new(Shared::default());
         let member = Member::join(
             self.settings.clone(),
-            self.topic.clone(),
+            self.sources.clone(),
             group.to_owned(),
             self.clock.clone(),
             shared.clone(),

@@ -1,126 +1,49 @@
 //! The thread of one member of a group: it owns librdkafka's consumer.
 
 mod commits;
+mod context;
 mod shard;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Position, Shard};
-use ports::{AckError, Clock, ConsumerItem, Error, ErrorKind, Lease};
-use rdkafka::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
+use ports::{AckError, Clock, ConsumerItem, Error, ErrorKind, Lease, LogRecord};
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::types::RDKafkaRespErr;
 
 use crate::claim::Claim;
-use crate::client::{self, CALL_TIMEOUT, Context};
+use crate::client::{self, CALL_TIMEOUT};
 use crate::consumer::Shared;
 use crate::settings::Settings;
-use commits::{Commit, Commits, Committer, Done, Place};
-use shard::{Fetched, Owned};
+use crate::sources::{PARTITIONS_MAX, Sources};
+use commits::{Commit, Commits, Committed, Committer, Done};
+use context::MemberContext;
+use shard::{Claimed, Fetched, Owned};
 
 /// Longest sleep of the thread when nothing happens.
 const NAP: Duration = Duration::from_millis(250);
 /// How long after a failure something is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// What callbacks leave for the thread.
-#[derive(Default)]
-struct Heard {
-    /// Partitions that the group gave us; librdkafka waits for our answer.
-    assigned: Option<Vec<i32>>,
-    /// Partitions that the group took.
-    revoked: Vec<i32>,
-    /// Commits that are answered.
-    done: Vec<Done>,
-}
-
-/// The callbacks of a member's client.
-pub(crate) struct MemberContext {
-    client: Context,
-    heard: Mutex<Heard>,
-    /// Of the partitions that are ours: ended by the revocation itself, whatever the thread does at that time.
-    leases: Mutex<BTreeMap<i32, Lease>>,
-}
-
-impl MemberContext {
-    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn leases(&self) -> std::sync::MutexGuard<'_, BTreeMap<i32, Lease>> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ClientContext for MemberContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.client.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.client.error(error, reason);
-    }
-}
-
-impl ConsumerContext for MemberContext {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        event: RDKafkaRespErr,
-        partitions: &mut TopicPartitionList,
-    ) {
-        let numbers = numbers(partitions);
-        if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            // Answered by the thread, once it knows where to begin.
-            self.heard().assigned.get_or_insert_default().extend(numbers);
-            return;
-        }
-        {
-            let mut leases = self.leases();
-            let ended = numbers.iter().filter_map(|number| leases.remove(number));
-            ended.for_each(|lease| lease.end());
-        }
-        let answered = match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
-            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
-        };
-        if let Err(error) = answered {
-            tracing::debug!(%error, "partitions that are gone could not be given back");
-        }
-        let mut heard = self.heard();
-        if let Some(assigned) = &mut heard.assigned {
-            assigned.retain(|number| !numbers.contains(number));
-        }
-        heard.revoked.extend(numbers);
-    }
-}
-
-fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
-    partitions
-        .elements()
-        .iter()
-        .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
-        .collect()
-}
-
 /// A member of a group.
 pub(crate) struct Member {
     settings: Settings,
-    topic: String,
+    sources: Arc<Sources>,
     group: String,
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     consumer: Arc<BaseConsumer<MemberContext>>,
     committer: Committer,
-    shards: BTreeMap<i32, Owned>,
+    shards: BTreeMap<Shard, Owned>,
     commits: Commits,
-    /// The partition that is fetched from first.
-    turn: i32,
+    /// The shard that was fetched from last.
+    turn: Shard,
     /// Assigned partitions whose beginning is not known yet are asked for again at this time.
     assign_again: Duration,
 }
@@ -129,17 +52,17 @@ impl Member {
     /// Joins the group. The member lives in the thread that calls [`Member::run`].
     pub(crate) fn join(
         settings: Settings,
-        topic: String,
+        sources: Arc<Sources>,
         group: String,
         clock: Arc<dyn Clock>,
         shared: Arc<Shared>,
     ) -> KafkaResult<Self> {
-        let consumer = subscribe(&settings, &topic, &group, &shared)?;
+        let consumer = subscribe(&settings, &sources, &group, &shared)?;
         let committer = Committer::start(consumer.clone(), shared.clone())?;
         let commits = Commits::new(settings.session_timeout);
         Ok(Self {
             settings,
-            topic,
+            sources,
             group,
             clock,
             shared,
@@ -147,7 +70,7 @@ impl Member {
             committer,
             shards: BTreeMap::new(),
             commits,
-            turn: 0,
+            turn: Shard(0),
             assign_again: Duration::ZERO,
         })
     }
@@ -179,19 +102,26 @@ impl Member {
             let (record, error) = match self.consumer.poll(Duration::ZERO) {
                 None => return served > 0,
                 // A batch that was fetched before its partition got a queue of its own.
-                Some(Ok(message)) => (Some(crate::record::from_message(&message)), None),
+                Some(Ok(message)) => (self.early(&message), None),
                 Some(Err(error)) => (None, Some(error)),
             };
             if let Some(record) = record
-                && let Some(shard) = self.shards.get_mut(&i32::from(record.at.shard.0))
+                && let Some(owned) = self.shards.get_mut(&record.at.shard)
             {
-                shard.early.push_back(record);
+                owned.early.push_back(record);
             }
             if let Some(error) = error {
                 self.take_error(error);
             }
         }
         true
+    }
+
+    /// A record that came by the client's own queue.
+    fn early(&self, message: &BorrowedMessage<'_>) -> Option<LogRecord> {
+        let shard = self.sources.shard(message.topic(), message.partition())?;
+        let owned = self.shards.get(&shard)?;
+        Some(crate::record::from_message(message, shard, &owned.origin))
     }
 
     fn take_error(&mut self, error: KafkaError) {
@@ -207,7 +137,7 @@ impl Member {
 
     fn rejoin(&mut self) {
         self.lose_all();
-        let joined = subscribe(&self.settings, &self.topic, &self.group, &self.shared).and_then(
+        let joined = subscribe(&self.settings, &self.sources, &self.group, &self.shared).and_then(
             |consumer| Ok((Committer::start(consumer.clone(), self.shared.clone())?, consumer)),
         );
         match joined {
@@ -222,16 +152,16 @@ impl Member {
         let mut leases = self.consumer.context().leases();
         std::mem::take(&mut *leases).values().for_each(Lease::end);
         drop(leases);
-        let shards: Vec<i32> = self.shards.keys().copied().collect();
-        shards.into_iter().for_each(|number| self.lose(number));
+        let shards: Vec<Shard> = self.shards.keys().copied().collect();
+        shards.into_iter().for_each(|shard| self.lose(shard));
     }
 
-    fn lose(&mut self, number: i32) {
-        if let Some(owned) = self.shards.remove(&number) {
+    fn lose(&mut self, shard: Shard) {
+        if let Some(owned) = self.shards.remove(&shard) {
             owned.lease.end();
-            self.commits.forget(number);
+            self.commits.forget(shard);
             if owned.is_told {
-                self.shared.revoke(owned.shard);
+                self.shared.revoke(shard);
             }
         }
     }
@@ -245,8 +175,8 @@ impl Member {
             (std::mem::take(&mut heard.revoked), std::mem::take(&mut heard.done), assigned)
         };
         let heard = !revoked.is_empty() || !done.is_empty() || assigned.is_some();
-        for number in revoked {
-            self.lose(number);
+        for shard in revoked {
+            self.lose(shard);
         }
         for done in done {
             self.take_done(&done);
@@ -254,7 +184,8 @@ impl Member {
         if let Some(assigned) = assigned
             && let Err(error) = self.assign(&assigned)
         {
-            tracing::warn!(%error, "cannot begin with the shards that were assigned; trying again");
+            tracing::debug!(%error, "cannot begin with the shards that were assigned; trying again");
+            self.shared.fail(error);
             self.assign_again = self.clock.monotonic() + RETRY;
             let mut heard = self.consumer.context().heard();
             heard.assigned.get_or_insert_default().extend(assigned);
@@ -262,64 +193,80 @@ impl Member {
         heard
     }
 
-    /// Begins with partitions: where the group stands, with a new epoch that is committed before anybody hears of them.
-    fn assign(&mut self, numbers: &[i32]) -> KafkaResult<()> {
-        if numbers.is_empty() {
-            return self.answer_assignment(&TopicPartitionList::new());
-        }
-        let mut asked = TopicPartitionList::new();
-        for number in numbers {
-            asked.add_partition(&self.topic, *number);
-        }
-        let committed = self.consumer.committed_offsets(asked, CALL_TIMEOUT)?;
+    /// Begins with shards: where the group stands, with a new epoch that is committed before anybody hears of them.
+    fn assign(&mut self, shards: &[Shard]) -> ports::Result<()> {
+        let not_read = crate::error::not_read;
         let mut beginning = TopicPartitionList::new();
-        let mut shards = Vec::with_capacity(numbers.len());
-        for place in committed.elements() {
-            place.error()?;
-            let number = place.partition();
-            let (low, head) = self.consumer.fetch_watermarks(&self.topic, number, CALL_TIMEOUT)?;
-            let stands = offset_of(place.offset());
-            let claim = Claim::parse(place.metadata());
-            let epoch = Claim::next_epoch(claim, self.clock.now());
-            // A tool that reset the position left no claim: then what lies before it counts as acked.
-            let acked =
-                stands.filter(|stands| *stands > 0 && claim.is_none_or(|claim| claim.acked));
-            let stands = stands.unwrap_or(low);
-            if stands > head {
-                tracing::error!(
-                    shard = number,
-                    position = stands,
-                    end = head,
-                    topic = self.topic,
-                    "the topic ends before the group's position: it was made anew, or lost records; run `postrider doctor`",
-                );
-            }
-            let from = stands.max(low);
-            beginning.add_partition_offset(&self.topic, number, Offset::Offset(from))?;
-            let Some(queue) = self.consumer.split_partition_queue(&self.topic, number) else {
-                return Err(KafkaError::Subscription(format!("no queue for partition {number}")));
+        let mut begun = Vec::with_capacity(shards.len());
+        for place in self.committed(shards)?.elements() {
+            place.error().map_err(not_read)?;
+            let Some(shard) = self.sources.shard(place.topic(), place.partition()) else {
+                continue;
             };
-            let shared = self.shared.clone();
-            let mut queue = queue;
-            queue.set_nonempty_callback(move || shared.wake());
-            let lease = Lease::until(Duration::ZERO);
-            shards.push(Owned::new(
-                number,
-                queue,
-                lease,
-                epoch,
-                stands,
-                acked.is_some(),
-                (low, head),
-            ));
+            let claim = Claim::parse(place.metadata());
+            check_name(shard, place.topic(), claim)?;
+            let owned = self.begin(shard, offset_of(place.offset()), claim)?;
+            beginning
+                .add_partition_offset(place.topic(), place.partition(), Offset::Offset(owned.next))
+                .map_err(not_read)?;
+            begun.push(owned);
         }
-        self.answer_assignment(&beginning)?;
+        self.answer_assignment(&beginning).map_err(not_read)?;
         let mut leases = self.consumer.context().leases();
-        for owned in shards {
-            leases.insert(owned.number, owned.lease.clone());
-            self.shards.insert(owned.number, owned);
+        for owned in begun {
+            leases.insert(owned.shard, owned.lease.clone());
+            self.shards.insert(owned.shard, owned);
         }
         Ok(())
+    }
+
+    /// Where the group stands.
+    fn committed(&self, shards: &[Shard]) -> ports::Result<TopicPartitionList> {
+        let mut asked = TopicPartitionList::new();
+        if shards.is_empty() {
+            return Ok(asked);
+        }
+        for shard in shards {
+            let place = self.sources.place(*shard)?;
+            asked.add_partition(place.topic, place.partition);
+        }
+        self.consumer.committed_offsets(asked, CALL_TIMEOUT).map_err(crate::error::not_read)
+    }
+
+    /// A shard where the group stands at `stands`; nowhere yet, when it never committed.
+    fn begin(
+        &self,
+        shard: Shard,
+        stands: Option<i64>,
+        claim: Option<Claim>,
+    ) -> ports::Result<Owned> {
+        let place = self.sources.place(shard)?;
+        let (topic, partition) = (place.topic, place.partition);
+        let found = self.consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT);
+        let (low, head) = found.map_err(crate::error::not_read)?;
+        let epoch = Claim::next_epoch(claim, self.clock.now());
+        // A tool that reset the position left no claim: then what lies before it counts as acked.
+        let acked = stands.filter(|stands| *stands > 0 && claim.is_none_or(|claim| claim.acked));
+        let stands = stands.unwrap_or(low);
+        if stands > head {
+            tracing::error!(
+                shard = shard.0,
+                position = stands,
+                end = head,
+                topic,
+                partition,
+                "the topic ends before the group's position: it was made anew, or lost records; run `postrider doctor`",
+            );
+        }
+        let Some(mut queue) = self.consumer.split_partition_queue(topic, partition) else {
+            let message = format!("no queue for partition {partition} of topic {topic}");
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        };
+        let shared = self.shared.clone();
+        queue.set_nonempty_callback(move || shared.wake());
+        let lease = Lease::until(Duration::ZERO);
+        let claimed = Claimed { shard, origin: place.origin.clone(), epoch, lease };
+        Ok(Owned::new(claimed, queue, stands, acked.is_some(), (low, head)))
     }
 
     fn answer_assignment(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
@@ -331,19 +278,18 @@ impl Member {
 
     fn take_acks(&mut self) {
         for ack in self.shared.take_acks() {
-            let number = i32::from(ack.shard.0);
             // An answer that nobody waits for any more is no failure.
-            match self.shards.get_mut(&number) {
+            match self.shards.get_mut(&ack.shard) {
                 Some(owned) if owned.epoch == ack.epoch && owned.is_told => {
                     if ack.upto.0 >= owned.end().unsigned_abs() {
-                        let message =
-                            format!("ack of {}/{}, which was never given out", number, ack.upto.0);
+                        let (shard, upto) = (ack.shard.0, ack.upto.0);
+                        let message = format!("ack of {shard}/{upto}, which was never given out");
                         let _ = ack.answer.send(Err(Error::new(ErrorKind::Bug, message).into()));
                         continue;
                     }
                     owned.ack(ack.upto);
                     if owned.wants_commit() {
-                        self.commits.wait(number, owned.stands, ack.answer);
+                        self.commits.wait(ack.shard, owned.stands, ack.answer);
                     } else {
                         let _ = ack.answer.send(Ok(()));
                     }
@@ -360,22 +306,23 @@ impl Member {
         if !self.shared.has_place() {
             return false;
         }
-        let after = self.shards.range(self.turn + 1..).map(|(number, _)| *number);
-        let before = self.shards.range(..=self.turn).map(|(number, _)| *number);
-        let order: Vec<i32> = after.chain(before).collect();
-        for number in order {
-            let Some(owned) = self.shards.get_mut(&number) else { continue };
+        let after = (Bound::Excluded(self.turn), Bound::Unbounded);
+        let after = self.shards.range(after).map(|(shard, _)| *shard);
+        let before = self.shards.range(..=self.turn).map(|(shard, _)| *shard);
+        let order: Vec<Shard> = after.chain(before).collect();
+        for shard in order {
+            let Some(owned) = self.shards.get_mut(&shard) else { continue };
             if !owned.is_told {
                 continue;
             }
             match owned.fetch() {
                 Fetched::Nothing => {}
                 Fetched::Batch(records) => {
-                    self.turn = number;
-                    self.shared.push(ConsumerItem::Records { shard: owned.shard, records });
+                    self.turn = shard;
+                    self.shared.push(ConsumerItem::Records { shard, records });
                     return true;
                 }
-                Fetched::OutOfRange => self.pass_gap(number),
+                Fetched::OutOfRange => self.pass_gap(shard),
                 Fetched::Failed(error) => {
                     self.shared.fail(crate::error::not_read(error));
                 }
@@ -385,12 +332,14 @@ impl Member {
     }
 
     /// Retention has passed the position: says so, and goes on at what is left.
-    fn pass_gap(&mut self, number: i32) {
-        let Some(owned) = self.shards.get_mut(&number) else { return };
-        let found = self.consumer.fetch_watermarks(&self.topic, number, CALL_TIMEOUT);
+    fn pass_gap(&mut self, shard: Shard) {
+        let Some(owned) = self.shards.get_mut(&shard) else { return };
+        let Ok(place) = self.sources.place(shard) else { return };
+        let (topic, partition) = (place.topic, place.partition);
+        let found = self.consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT);
         let sought = found.and_then(|(low, _)| {
             let to = low.max(owned.next);
-            self.consumer.seek(&self.topic, number, Offset::Offset(to), CALL_TIMEOUT)?;
+            self.consumer.seek(topic, partition, Offset::Offset(to), CALL_TIMEOUT)?;
             Ok(to)
         });
         match sought {
@@ -400,7 +349,8 @@ impl Member {
             }
             Ok(end) => {
                 let message = format!(
-                    "shard {number} of the event log ends before position {end}, which was read: run `postrider doctor`"
+                    "shard {} of the event log ends before position {end}, which was read: run `postrider doctor`",
+                    shard.0
                 );
                 self.shared.fail(Error::new(ErrorKind::Corrupt, message));
             }
@@ -418,16 +368,18 @@ impl Member {
         let mut offsets = TopicPartitionList::new();
         let mut places = Vec::new();
         for owned in self.shards.values() {
-            if all || owned.wants_commit() {
-                let claim = Claim { epoch: owned.epoch, acked: owned.acked };
-                let mut place = offsets.add_partition(&self.topic, owned.number);
-                if let Err(error) = place.set_offset(Offset::Offset(owned.stands)) {
+            if (all || owned.wants_commit())
+                && let Ok(place) = self.sources.place(owned.shard)
+            {
+                let (shard, offset, epoch) = (owned.shard, owned.stands, owned.epoch);
+                let claim = Claim { epoch, acked: owned.acked, shard: Some(shard) };
+                let mut place = offsets.add_partition(place.topic, place.partition);
+                if let Err(error) = place.set_offset(Offset::Offset(offset)) {
                     tracing::error!(%error, "a position is no offset: a bug");
                     return;
                 }
                 place.set_metadata(claim.to_string());
-                let (number, offset, epoch) = (owned.number, owned.stands, owned.epoch);
-                places.push(Place { number, offset, epoch });
+                places.push(Committed { shard, offset, epoch });
             }
         }
         if self.committer.commit(Commit { offsets, places }) {
@@ -450,7 +402,7 @@ impl Member {
             self.commits.renewed(began);
         }
         for place in &done.places {
-            let Some(owned) = self.shards.get_mut(&place.number) else { continue };
+            let Some(owned) = self.shards.get_mut(&place.shard) else { continue };
             // Of the owner before, when the partition went and came back meanwhile.
             if owned.epoch != place.epoch {
                 continue;
@@ -466,21 +418,17 @@ impl Member {
 
 fn subscribe(
     settings: &Settings,
-    topic: &str,
+    sources: &Arc<Sources>,
     group: &str,
     shared: &Arc<Shared>,
 ) -> KafkaResult<Arc<BaseConsumer<MemberContext>>> {
-    let context = MemberContext {
-        client: Context::default(),
-        heard: Mutex::default(),
-        leases: Mutex::default(),
-    };
+    let context = MemberContext::new(sources.clone());
     let config = client::member(settings, group);
     let mut consumer = BaseConsumer::from_config_and_context(&config, context)?;
     let waker = shared.clone();
     consumer.set_nonempty_callback(move || waker.wake());
     let consumer = Arc::new(consumer);
-    consumer.subscribe(&[topic])?;
+    consumer.subscribe(&sources.topics())?;
     Ok(consumer)
 }
 
@@ -494,7 +442,16 @@ fn position(offset: i64) -> Position {
     Position(offset.unsigned_abs())
 }
 
-/// A partition as the port says it.
-fn shard_of(number: i32) -> Shard {
-    Shard(u16::try_from(number).unwrap_or(u16::MAX))
+/// Another number for a topic would give its deliveries to nobody, and those of another topic to it.
+fn check_name(shard: Shard, topic: &str, claim: Option<Claim>) -> ports::Result<()> {
+    match claim.and_then(|claim| claim.shard) {
+        Some(was) if was != shard => {
+            let (is, was) = (shard.0 / PARTITIONS_MAX, was.0 / PARTITIONS_MAX);
+            let message = format!(
+                "topic {topic} has number {is} in kafka.topics, and was number {was} before: give it back its number"
+            );
+            Err(Error::new(ErrorKind::Corrupt, message))
+        }
+        _ => Ok(()),
+    }
 }

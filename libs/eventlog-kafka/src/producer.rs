@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use domain::record::{Poison, Record};
-use domain::{LogPosition, Position, Shard, Timestamp, shard_of_key};
-use ports::{Appended, Error, ErrorKind, LogRecord};
+use domain::{LogPosition, Position, Shard, Timestamp};
+use ports::{Appended, Error, ErrorKind, LogRecord, Shards};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
@@ -14,6 +14,7 @@ use crate::client::{self, Context};
 use crate::error::{gone, not_appended};
 use crate::record::to_headers;
 use crate::settings::Settings;
+use crate::sources::Sources;
 
 /// Largest record: key, headers and value together (EL-8). Kafka's own default of `message.max.bytes` is a little above.
 pub const RECORD_BYTES_MAX: usize = 1_000_000;
@@ -21,8 +22,8 @@ pub const RECORD_BYTES_MAX: usize = 1_000_000;
 /// Writes records, each to the shard of its key.
 pub(crate) struct Producer {
     settings: Settings,
-    topic: String,
-    shards: u16,
+    sources: Arc<Sources>,
+    shards: Shards,
     /// Replaced when librdkafka gives up an idempotent producer for good.
     client: RwLock<Arc<Client>>,
     /// Takes records without a key around the shards.
@@ -32,12 +33,12 @@ pub(crate) struct Producer {
 type Client = FutureProducer<Context>;
 
 impl Producer {
-    pub(crate) fn new(settings: &Settings, topic: String, shards: u16) -> KafkaResult<Self> {
+    pub(crate) fn new(settings: &Settings, sources: Arc<Sources>) -> KafkaResult<Self> {
         let client = make(settings)?;
         Ok(Self {
             settings: settings.clone(),
-            topic,
-            shards,
+            shards: sources.shards(),
+            sources,
             client: RwLock::new(Arc::new(client)),
             spread: AtomicU32::new(0),
         })
@@ -79,10 +80,11 @@ impl Producer {
         poison: &Poison,
     ) -> ports::Result<()> {
         let client = self.client();
-        let (partition, offset) = (record.at.shard.0.to_string(), record.at.position.0.to_string());
+        let place = self.sources.place(record.at.shard)?;
+        let (partition, offset) = (place.partition.to_string(), record.at.position.0.to_string());
         let reason = poison.to_string();
         let ours = [
-            ("postrider_topic", self.topic.as_str()),
+            ("postrider_topic", place.topic),
             ("postrider_partition", &partition),
             ("postrider_offset", &offset),
             ("postrider_reason", &reason),
@@ -121,9 +123,9 @@ impl Producer {
         let shard = self.shard_of(record);
         let headers = record.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_str(), value.as_deref()));
-        let mut message: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&self.topic)
-            .partition(i32::from(shard.0))
-            .headers(to_headers(headers));
+        let place = self.sources.place(shard)?;
+        let mut message: FutureRecord<'_, [u8], [u8]> =
+            FutureRecord::to(place.topic).partition(place.partition).headers(to_headers(headers));
         if let Some(key) = &record.key {
             message = message.key(key);
         }
@@ -150,10 +152,10 @@ impl Producer {
 
     fn shard_of(&self, record: &Record) -> Shard {
         match &record.key {
-            Some(key) => shard_of_key(key, self.shards),
+            Some(key) => self.shards.of_key(key),
             None => {
                 let turn = self.spread.fetch_add(1, Ordering::Relaxed);
-                Shard(u16::try_from(turn % u32::from(self.shards.max(1))).unwrap_or(0))
+                Shard(u16::try_from(turn % u32::from(self.shards.appended().max(1))).unwrap_or(0))
             }
         }
     }

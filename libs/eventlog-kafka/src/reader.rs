@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use domain::record::Origin;
 use domain::{LogPosition, Position, Shard, Timestamp};
 use ports::{Bounds, Clock, Error, ErrorKind, LogRecord, RangePage};
 use rdkafka::config::FromClientConfigAndContext as _;
@@ -16,6 +17,7 @@ use crate::client::{self, CALL_TIMEOUT, Context};
 use crate::error::{gone, not_read};
 use crate::member::offset_of;
 use crate::settings::Settings;
+use crate::sources::{Place, Sources};
 
 /// Reads that run at once; each has a client of its own.
 const READERS: usize = 4;
@@ -29,22 +31,30 @@ type Client = BaseConsumer<Context>;
 /// A few clients that read where they are told.
 pub(crate) struct Readers {
     settings: Settings,
-    topic: String,
+    sources: Arc<Sources>,
     clock: Arc<dyn Clock>,
     idle: Mutex<Vec<Client>>,
     places: Semaphore,
 }
 
 impl Readers {
-    pub(crate) fn new(settings: Settings, topic: String, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn new(
+        settings: Settings,
+        sources: Arc<Sources>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
         let places = Semaphore::new(READERS);
-        Arc::new(Self { settings, topic, clock, idle: Mutex::default(), places })
+        Arc::new(Self { settings, sources, clock, idle: Mutex::default(), places })
     }
 
     pub(crate) async fn read(
         self: &Arc<Self>,
         at: LogPosition,
     ) -> ports::Result<Option<LogRecord>> {
+        if self.sources.place(at.shard).is_err() {
+            // Of a topic that is not read any more.
+            return Ok(None);
+        }
         let to = at.position.next();
         let page = self.read_range(at.shard, at.position, to, 1).await?;
         Ok(page.records.into_iter().find(|record| record.at == at))
@@ -60,9 +70,14 @@ impl Readers {
         if from >= to || limit == 0 {
             return Ok(RangePage { records: Vec::new(), next: (from < to).then_some(from) });
         }
-        let clock = self.clock.clone();
-        let range = Range { shard, from: offset(from), to: offset(to), limit, clock };
-        self.with(move |client, topic| range.read(client, topic)).await
+        let range = Range {
+            place: OwnedPlace::of(&self.sources, shard)?,
+            from: offset(from),
+            to: offset(to),
+            limit,
+            clock: self.clock.clone(),
+        };
+        self.with(move |client| range.read(client)).await
     }
 
     pub(crate) async fn position_at(
@@ -72,26 +87,27 @@ impl Readers {
     ) -> ports::Result<Position> {
         // Negative times have other meanings in Kafka's protocol.
         let time = time.as_millis().max(0);
-        let found = self.with(move |client, topic| {
+        let OwnedPlace { topic, partition, .. } = OwnedPlace::of(&self.sources, shard)?;
+        let found = self.with(move |client| {
             let mut asked = TopicPartitionList::new();
-            asked.add_partition_offset(topic, i32::from(shard.0), Offset::Offset(time))?;
+            asked.add_partition_offset(&topic, partition, Offset::Offset(time))?;
             let found = client.offsets_for_times(asked, CALL_TIMEOUT)?;
-            let place = found.find_partition(topic, i32::from(shard.0));
+            let place = found.find_partition(&topic, partition);
             let place = place.ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition))?;
             place.error()?;
             match offset_of(place.offset()) {
                 Some(offset) => Ok(offset),
                 // Every record is older.
-                None => Ok(client.fetch_watermarks(topic, i32::from(shard.0), CALL_TIMEOUT)?.1),
+                None => Ok(client.fetch_watermarks(&topic, partition, CALL_TIMEOUT)?.1),
             }
         });
         found.await.map(|offset| Position(offset.unsigned_abs()))
     }
 
     pub(crate) async fn bounds(self: &Arc<Self>, shard: Shard) -> ports::Result<Bounds> {
-        let found = self.with(move |client, topic| {
-            client.fetch_watermarks(topic, i32::from(shard.0), CALL_TIMEOUT)
-        });
+        let OwnedPlace { topic, partition, .. } = OwnedPlace::of(&self.sources, shard)?;
+        let found =
+            self.with(move |client| client.fetch_watermarks(&topic, partition, CALL_TIMEOUT));
         let (low, next) = found.await?;
         Ok(Bounds { low: Position(low.unsigned_abs()), next: Position(next.unsigned_abs()) })
     }
@@ -99,7 +115,7 @@ impl Readers {
     /// Runs something with a client, off the async threads.
     pub(crate) async fn with<T: Send + 'static>(
         self: &Arc<Self>,
-        run: impl FnOnce(&Client, &str) -> KafkaResult<T> + Send + 'static,
+        run: impl FnOnce(&Client) -> KafkaResult<T> + Send + 'static,
     ) -> ports::Result<T> {
         let _place = self.places.acquire().await.map_err(|_| gone("the event log's reader"))?;
         let readers = self.clone();
@@ -111,7 +127,7 @@ impl Readers {
                     Context::default(),
                 )?,
             };
-            let result = run(&client, &readers.topic);
+            let result = run(&client);
             readers.idle().push(client);
             result
         });
@@ -130,8 +146,23 @@ fn offset(position: Position) -> i64 {
     i64::try_from(position.0).unwrap_or(i64::MAX)
 }
 
-struct Range {
+/// Where a shard lies, for another thread.
+struct OwnedPlace {
     shard: Shard,
+    topic: String,
+    partition: i32,
+    origin: Origin,
+}
+
+impl OwnedPlace {
+    fn of(sources: &Sources, shard: Shard) -> ports::Result<Self> {
+        let Place { topic, partition, origin } = sources.place(shard)?;
+        Ok(Self { shard, topic: topic.to_owned(), partition, origin: origin.clone() })
+    }
+}
+
+struct Range {
+    place: OwnedPlace,
     from: i64,
     to: i64,
     limit: usize,
@@ -139,17 +170,20 @@ struct Range {
 }
 
 impl Range {
-    fn read(&self, client: &Client, topic: &str) -> KafkaResult<RangePage> {
-        let page = self.read_from(client, topic, self.from);
+    fn read(&self, client: &Client) -> KafkaResult<RangePage> {
+        let page = self.read_from(client, self.from);
         let page = match page {
             Err(error) if is_out_of_range(&error) => {
                 // Retention has passed where it began, or nothing has been written there yet.
-                let (low, head) =
-                    client.fetch_watermarks(topic, i32::from(self.shard.0), CALL_TIMEOUT)?;
+                let (low, head) = client.fetch_watermarks(
+                    &self.place.topic,
+                    self.place.partition,
+                    CALL_TIMEOUT,
+                )?;
                 if low >= self.to || self.from >= head {
                     Ok(RangePage::default())
                 } else {
-                    self.read_from(client, topic, low.max(self.from))
+                    self.read_from(client, low.max(self.from))
                 }
             }
             page => page,
@@ -158,9 +192,10 @@ impl Range {
         page
     }
 
-    fn read_from(&self, client: &Client, topic: &str, from: i64) -> KafkaResult<RangePage> {
+    fn read_from(&self, client: &Client, from: i64) -> KafkaResult<RangePage> {
+        let OwnedPlace { shard, topic, partition, origin } = &self.place;
         let mut place = TopicPartitionList::new();
-        place.add_partition_offset(topic, i32::from(self.shard.0), Offset::Offset(from))?;
+        place.add_partition_offset(topic, *partition, Offset::Offset(from))?;
         client.assign(&place)?;
         let end = self.clock.monotonic() + READ_TIMEOUT;
         let mut records: Vec<LogRecord> = Vec::new();
@@ -182,7 +217,7 @@ impl Range {
                         let next = Some(Position(message.offset().unsigned_abs()));
                         return Ok(RangePage { records, next });
                     }
-                    let record = crate::record::from_message(&message);
+                    let record = crate::record::from_message(&message, *shard, origin);
                     bytes += record.record.size();
                     let is_last = message.offset() + 1 >= self.to;
                     records.push(record);

@@ -3,21 +3,23 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use domain::record::Record;
+use domain::record::{Origin, Record};
 use domain::{LogPosition, Position, Shard, Timestamp};
 use ports::LogRecord;
 use rdkafka::Message as _;
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers as _, OwnedHeaders};
 
-/// A message as a record of the log.
-pub(crate) fn from_message(message: &BorrowedMessage<'_>) -> LogRecord {
+/// A message of a shard as a record of the log.
+pub(crate) fn from_message(
+    message: &BorrowedMessage<'_>,
+    shard: Shard,
+    origin: &Origin,
+) -> LogRecord {
     let copied = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
     LogRecord {
-        at: LogPosition {
-            shard: Shard(u16::try_from(message.partition()).unwrap_or(u16::MAX)),
-            position: Position(message.offset().unsigned_abs()),
-        },
+        at: LogPosition { shard, position: Position(message.offset().unsigned_abs()) },
         time: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or_default()),
+        origin: origin.clone(),
         record: Record {
             key: message.key().map(copied),
             headers: message.headers().map(headers).unwrap_or_default(),

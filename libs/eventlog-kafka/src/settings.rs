@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use domain::TenantId;
+use domain::record::Origin;
+
 /// How members of the consumer group agree on who owns what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum GroupProtocol {
@@ -29,6 +32,55 @@ impl GroupProtocol {
     }
 }
 
+/// A topic that events are read from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Source {
+    /// Its own among the topics, also of those that were read before: its shards are numbered by it. 0 is `<prefix>.events`.
+    pub number: u16,
+    /// Its name.
+    pub topic: String,
+    /// How far its producers are believed.
+    pub origin: Origin,
+}
+
+impl Source {
+    /// The largest number: what lies above names no place in the log.
+    pub const NUMBER_MAX: u16 = 30;
+
+    /// Reads `NUMBER TOPIC` with `tenant=ID`, `trusted`, or neither, which means `tenant=default`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut words = text.split_ascii_whitespace();
+        let (number, topic, trust) = (words.next(), words.next(), words.next());
+        let (Some(number), Some(topic), None) = (number, topic, words.next()) else {
+            return Err("write NUMBER TOPIC and then tenant=ID, or trusted, or nothing".to_owned());
+        };
+        let number = number.parse().ok().filter(|number| (1..=Self::NUMBER_MAX).contains(number));
+        let number = number.ok_or_else(|| {
+            format!(
+                "begin with a number from 1 to {} that no other topic has or had",
+                Self::NUMBER_MAX
+            )
+        })?;
+        if topic.len() > 249 || !is_topic_text(topic) {
+            return Err(format!("{topic:?} is not a topic's name"));
+        }
+        let origin = match trust.map(|trust| trust.split_once('=').unwrap_or((trust, ""))) {
+            None => Origin::Of(TenantId::default_tenant()),
+            Some(("trusted", "")) => Origin::Trusted,
+            Some(("tenant", tenant)) => Origin::Of(
+                TenantId::parse(tenant).map_err(|error| format!("tenant {tenant:?}: {error}"))?,
+            ),
+            Some(_) => {
+                return Err("after the topic write tenant=ID, or trusted, or nothing".to_owned());
+            }
+        };
+        Ok(Self { number, topic: topic.to_owned(), origin })
+    }
+}
+
 /// How to reach the brokers, and what the topics are called.
 #[derive(Clone)]
 pub struct Settings {
@@ -36,6 +88,8 @@ pub struct Settings {
     pub brokers: Vec<String>,
     /// Topics are `<prefix>.events`, `.quarantine`, `.hints` and `.outcomes`.
     pub topic_prefix: String,
+    /// Further topics that events are read from; `migrate` does not make them.
+    pub topics: Vec<Source>,
     /// How the group agrees.
     pub group_protocol: GroupProtocol,
     /// How long a worker may be silent before its shards go to others; also the length of its lease. 6 s to 45 s by the brokers' defaults.
@@ -85,6 +139,7 @@ impl Settings {
         Self {
             brokers,
             topic_prefix: topic_prefix.into(),
+            topics: Vec::new(),
             group_protocol: GroupProtocol::default(),
             session_timeout: Duration::from_secs(10),
             partitions: 24,
@@ -98,14 +153,20 @@ impl Settings {
     /// Whether a name may begin topics: letters, digits, `.`, `_` and `-`, 1 to 200 of them (Kafka allows 249 for the whole).
     #[must_use]
     pub fn is_topic_prefix(text: &str) -> bool {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        (1..=200).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with('.')
+        (1..=200).contains(&text.len()) && is_topic_text(text)
     }
 
     /// Whether a property is one that Postrider sets itself.
     #[must_use]
     pub fn is_ours(property: &str) -> bool {
         OURS.contains(&property)
+    }
+
+    /// The topics that events are read from, the one that is appended to first.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source> {
+        let ours = Source { number: 0, topic: self.events(), origin: Origin::Trusted };
+        std::iter::once(ours).chain(self.topics.iter().cloned()).collect()
     }
 
     /// The topic of events.
@@ -137,14 +198,50 @@ impl Settings {
     }
 }
 
+fn is_topic_text(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    text.bytes().all(allowed) && !text.starts_with('.')
+}
+
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("brokers", &self.brokers)
             .field("topic_prefix", &self.topic_prefix)
+            .field("topics", &self.topics)
             .field("group_protocol", &self.group_protocol)
             .field("session_timeout", &self.session_timeout)
             .field("properties", &self.properties.keys())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_a_number_a_topic_and_whom_it_speaks_for() {
+        let of = |tenant| Origin::Of(TenantId::parse(tenant).expect("a tenant"));
+        let read =
+            |text| Source::parse(text).map(|source| (source.number, source.topic, source.origin));
+        assert_eq!(read("1 orders tenant=acme"), Ok((1, "orders".to_owned(), of("acme"))));
+        assert_eq!(read("2  bus  trusted"), Ok((2, "bus".to_owned(), Origin::Trusted)));
+        assert_eq!(read("30 misc"), Ok((30, "misc".to_owned(), of("default"))));
+        for wrong in [
+            "",
+            "orders",
+            "0 orders",
+            "31 orders",
+            "1 or/ders",
+            "1 .",
+            "1 orders believed",
+            "1 orders tenant=",
+            "1 orders tenant=No Tenant",
+            "1 orders trusted=acme",
+            "1 a trusted b",
+        ] {
+            assert!(Source::parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use crate::client::{self, CALL_TIMEOUT, Context};
 use crate::error::OpenError;
 use crate::settings::Settings;
+use crate::sources::PARTITIONS_MAX;
 
 /// What [`migrate`] did about a topic.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -212,7 +213,7 @@ pub(crate) fn describe(settings: &Settings, name: &str) -> Result<Topic, OpenErr
     if partitions.is_empty() {
         return Err(OpenError::NoTopic { topic: name.to_owned() });
     }
-    let max = usize::from(domain::LogPosition::OFF_LOG.0);
+    let max = usize::from(PARTITIONS_MAX);
     if partitions.len() > max {
         let partitions = partitions.len();
         return Err(OpenError::TooManyPartitions { topic: name.to_owned(), partitions, max });

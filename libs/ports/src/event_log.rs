@@ -1,8 +1,10 @@
 //! The event log: where events are durable before anything else happens.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use domain::record::{Poison, Record};
-use domain::{Epoch, LogPosition, Position, Shard, Timestamp};
+use domain::record::{self, Origin, Poison, Record};
+use domain::{ApiVersion, Epoch, Event, LogPosition, Position, Shard, Timestamp, shard_of_key};
 
 use crate::{Error, Lease, Result};
 
@@ -13,7 +15,7 @@ use crate::{Error, Lease, Result};
 /// EL-3  After `ack(shard, p)` no record at or below `p` is given to this group again, also after a restart.
 /// EL-4  An ack of an epoch that ended answers `Fenced` and changes nothing. An ack never moves back.
 /// EL-5  What was not acked is given again after a restart.
-/// EL-6  A record's key decides its shard as [`domain::shard_of_key`] does; records without a key are spread.
+/// EL-6  A record's key decides its shard as [`Shards::of_key`] does; records without a key are spread.
 /// EL-7  Headers come back as they were: order, repeated names, null and binary values.
 /// EL-8  A record above the adapter's limit (1 MB) answers `TooLarge`, and the others of its call are not affected.
 /// EL-9  Two groups are independent of each other.
@@ -24,8 +26,8 @@ use crate::{Error, Lease, Result};
 /// EL-14 `quarantine` answers once a record that is no event lies, with its place and what is wrong with it, where a person finds it. The log does not change.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
-    /// How many shards there are; fixed while the process runs.
-    fn shards(&self) -> u16;
+    /// Which shards there are; fixed while the process runs.
+    fn shards(&self) -> Shards;
 
     /// Appends records; one answer per record, in order.
     async fn append(&self, records: Vec<Record>) -> Vec<Result<Appended>>;
@@ -71,6 +73,40 @@ pub trait EventLog: Send + Sync + 'static {
     /// # Errors
     /// When it could not be written.
     async fn quarantine(&self, record: &LogRecord, poison: &Poison) -> Result<()>;
+}
+
+/// The shards of a log: those that [`EventLog::append`] writes, and those that only others write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shards {
+    appended: u16,
+    others: Arc<[Shard]>,
+}
+
+impl Shards {
+    /// The shards 0 to before `appended`, and others that are not among them.
+    #[must_use]
+    pub fn new(appended: u16, others: impl IntoIterator<Item = Shard>) -> Self {
+        Self { appended, others: others.into_iter().collect() }
+    }
+
+    /// How many shards are appended to: they are numbered from 0.
+    #[must_use]
+    pub fn appended(&self) -> u16 {
+        self.appended
+    }
+
+    /// The shard that a key is appended to.
+    #[must_use]
+    pub fn of_key(&self, key: &[u8]) -> Shard {
+        shard_of_key(key, self.appended)
+    }
+
+    /// All of them, in order.
+    pub fn all(&self) -> impl Iterator<Item = Shard> + Send + use<> {
+        let others = self.others.clone();
+        let others = (0..others.len()).filter_map(move |index| others.get(index).copied());
+        (0..self.appended).map(Shard).chain(others)
+    }
 }
 
 /// One member of a group. Dropping it leaves the group.
@@ -149,8 +185,20 @@ pub struct LogRecord {
     pub at: LogPosition,
     /// When the log took it.
     pub time: Timestamp,
+    /// How far its writer is believed.
+    pub origin: Origin,
     /// The record.
     pub record: Record,
+}
+
+impl LogRecord {
+    /// The event that it is. `api_version` stands in for a missing one.
+    ///
+    /// # Errors
+    /// [`Poison`] says why it is none.
+    pub fn event(&self, api_version: &ApiVersion) -> std::result::Result<Event, Poison> {
+        record::decode(&self.record, self.at, self.time, &self.origin, api_version)
+    }
 }
 
 /// A part of a shard.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use domain::record::{Poison, Record};
+use domain::record::{Origin, Poison, Record};
 use domain::{Epoch, LogPosition, Position, Shard, Timestamp, shard_of_key};
 use ports::{
     AckError, Appended, Bounds, Clock, Consumer, ConsumerItem, Error, ErrorKind, EventLog, Lease,
-    LogRecord, RangePage,
+    LogRecord, RangePage, Shards,
 };
 use tokio::sync::watch;
 
@@ -146,7 +146,7 @@ impl State {
             .ok_or_else(|| Error::new(ErrorKind::Bug, "a shard that does not exist"))?;
         let at = LogPosition { shard: Shard(number), position: shard.next };
         shard.next = shard.next.next();
-        shard.records.insert(at.position, LogRecord { at, time, record });
+        shard.records.insert(at.position, LogRecord { at, time, origin: Origin::Trusted, record });
         Ok(Appended { at, time })
     }
 
@@ -176,8 +176,8 @@ fn page(shard: &ShardState, from: Position, to: Position, limit: usize) -> (Vec<
 
 #[async_trait]
 impl EventLog for MemoryLog {
-    fn shards(&self) -> u16 {
-        u16::try_from(self.lock().shards.len()).unwrap_or(u16::MAX)
+    fn shards(&self) -> Shards {
+        Shards::new(u16::try_from(self.lock().shards.len()).unwrap_or(u16::MAX), [])
     }
 
     async fn append(&self, records: Vec<Record>) -> Vec<ports::Result<Appended>> {

@@ -5,7 +5,6 @@ mod queue;
 use std::sync::Arc;
 
 use delivery::{Effect, LoadToken, LoadedDelivery};
-use domain::record::decode;
 use domain::{
     BacklogKey, EndpointState, EndpointUid, Event, EventRef, FactKind, LaneKey, LastKnown,
     LogPosition, Position, Revision, RunId, RunState, Shard, TenantId,
@@ -181,7 +180,7 @@ impl Looks {
     }
 
     fn decode(&self, record: &LogRecord) -> Option<Event> {
-        decode(&record.record, record.at, record.time, &self.config.api_version).ok()
+        record.event(&self.config.api_version).ok()
     }
 
     async fn set_state(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::record::{Poison, decode};
+use domain::record::Poison;
 use domain::{
     EndpointUid, Epoch, Event, LaneRow, LogPosition, Position, Revision, Shard, TenantId,
 };
@@ -237,7 +237,7 @@ impl Reader {
     }
 
     fn decode(&self, record: &LogRecord) -> Result<Arc<Event>, Poison> {
-        decode(&record.record, record.at, record.time, &self.config.api_version).map(Arc::new)
+        record.event(&self.config.api_version).map(Arc::new)
     }
 
     /// Puts a record that is no event where a person finds it; waits for that as long as it must, since the shard goes on without it then.

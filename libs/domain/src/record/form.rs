@@ -11,8 +11,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{
-    API_VERSION, CHANNELS, CONTENT_TYPE, DELIVER_AT, ID, IDEMPOTENCY_KEY, ORDERING_KEY, Poison,
-    REVISION, Record, SOURCE, SPEC, TENANT, TIME, TRACEPARENT, TYPE, id_of_place,
+    API_VERSION, CHANNELS, CONTENT_TYPE, DELIVER_AT, ID, IDEMPOTENCY_KEY, ORDERING_KEY, Origin,
+    Poison, REVISION, Record, SOURCE, SPEC, TENANT, TIME, TRACEPARENT, TYPE, id_of_place,
 };
 use crate::{
     ApiVersion, ContentType, Event, EventId, EventType, LogPosition, Revision, TenantId, Timestamp,
@@ -243,6 +243,7 @@ impl Draft<'_> {
         self,
         at: LogPosition,
         log_time: Timestamp,
+        origin: &Origin,
         api_version: &ApiVersion,
     ) -> Result<Event, Poison> {
         let poison =
@@ -257,7 +258,6 @@ impl Draft<'_> {
             let reason = "types that begin with postrider. are Postrider's own".to_owned();
             return Err(Poison { field: names.event_type, reason });
         }
-        let tenant = self.tenant.map_or_else(|| Ok(TenantId::default_tenant()), TenantId::parse);
         let content_type = self
             .content_type
             .as_deref()
@@ -271,7 +271,7 @@ impl Draft<'_> {
         };
         let created_at = time(names.time, self.time.as_deref())?;
         let event = Event {
-            tenant: tenant.map_err(poison(TENANT))?,
+            tenant: tenant(self.tenant, origin)?,
             id,
             event_type,
             created_at: created_at.unwrap_or(log_time),
@@ -281,12 +281,30 @@ impl Draft<'_> {
             idempotency_key: key(names.idempotency_key, self.idempotency_key.as_deref())?,
             channels: channels(names.channels, self.channels.as_deref())?,
             deliver_at: time(names.deliver_at, self.deliver_at.as_deref())?,
-            revision: self.revision.and_then(|text| text.parse().ok()).map(Revision),
+            // Stamped by the API. From anybody else, a wrong one would let the workers wait for it.
+            revision: self
+                .revision
+                .filter(|_| *origin == Origin::Trusted)
+                .and_then(|text| text.parse().ok())
+                .map(Revision),
             traceparent: self.traceparent.map(Arc::from),
             data: self.data,
         };
         check_data(names.data, &event)?;
         Ok(event)
+    }
+}
+
+fn tenant(named: Option<&str>, origin: &Origin) -> Result<TenantId, Poison> {
+    let named = named.map(TenantId::parse).transpose();
+    let named = named.map_err(|error| Poison { field: TENANT, reason: error.to_string() })?;
+    match (named, origin) {
+        (Some(named), Origin::Of(tenant)) if named != *tenant => Err(Poison {
+            field: TENANT,
+            reason: format!("is {named}, and the topic is bound to tenant {tenant}"),
+        }),
+        (_, Origin::Of(tenant)) => Ok(tenant.clone()),
+        (named, Origin::Trusted) => Ok(named.unwrap_or_else(TenantId::default_tenant)),
     }
 }
 

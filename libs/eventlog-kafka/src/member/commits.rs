@@ -5,34 +5,35 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use domain::Epoch;
+use domain::{Epoch, Shard};
 use ports::{AckError, Error, ErrorKind};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::oneshot;
 
+use super::RETRY;
+use super::context::MemberContext;
 use super::shard::Owned;
-use super::{MemberContext, RETRY};
 use crate::consumer::Shared;
 
 /// A commit for the thread that waits for its answer: librdkafka tells nobody of commits that are not waited for.
 pub(super) struct Commit {
     pub(super) offsets: TopicPartitionList,
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<Committed>,
 }
 
-/// One partition of a commit.
+/// One shard of a commit.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) number: i32,
+pub(super) struct Committed {
+    pub(super) shard: Shard,
     pub(super) offset: i64,
     pub(super) epoch: Epoch,
 }
 
 /// A commit that is answered.
 pub(super) struct Done {
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<Committed>,
     pub(super) result: KafkaResult<()>,
 }
 
@@ -92,7 +93,7 @@ pub(super) struct Commits {
     /// When the last one that was taken began.
     renewed: Option<Duration>,
     not_before: Duration,
-    waiting: BTreeMap<i32, Vec<Waiting>>,
+    waiting: BTreeMap<Shard, Vec<Waiting>>,
 }
 
 impl Commits {
@@ -151,19 +152,19 @@ impl Commits {
     /// Answers an ack once the offset is committed.
     pub(super) fn wait(
         &mut self,
-        number: i32,
+        shard: Shard,
         offset: i64,
         answer: oneshot::Sender<Result<(), AckError>>,
     ) {
-        self.waiting.entry(number).or_default().push(Waiting { offset, answer });
+        self.waiting.entry(shard).or_default().push(Waiting { offset, answer });
     }
 
     /// Answers the acks that a commit decides.
-    pub(super) fn answer(&mut self, place: &Place, is_taken: bool) {
-        let Some(waiting) = self.waiting.remove(&place.number) else { return };
+    pub(super) fn answer(&mut self, place: &Committed, is_taken: bool) {
+        let Some(waiting) = self.waiting.remove(&place.shard) else { return };
         for one in waiting {
             if one.offset > place.offset {
-                self.wait(place.number, one.offset, one.answer);
+                self.wait(place.shard, one.offset, one.answer);
                 continue;
             }
             // An answer that nobody waits for any more is no failure.
@@ -175,9 +176,9 @@ impl Commits {
         }
     }
 
-    /// The partition is another's: what waits for it is fenced.
-    pub(super) fn forget(&mut self, number: i32) {
-        for one in self.waiting.remove(&number).unwrap_or_default() {
+    /// The shard is another's: what waits for it is fenced.
+    pub(super) fn forget(&mut self, shard: Shard) {
+        for one in self.waiting.remove(&shard).unwrap_or_default() {
             // An answer that nobody waits for any more is no failure.
             let _ = one.answer.send(Err(AckError::Fenced));
         }

@@ -1,14 +1,16 @@
-//! One partition that is a member's.
+//! One shard that is a member's.
 
 use std::collections::VecDeque;
 
+use domain::record::Origin;
 use domain::{Epoch, Position, Shard};
 use ports::{ConsumerItem, Lease, LogRecord};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::{MemberContext, position, shard_of};
+use super::context::MemberContext;
+use super::position;
 
 /// Most records and bytes of a batch (`ConsumerItem::Records`).
 const BATCH_RECORDS: usize = 500;
@@ -16,8 +18,8 @@ const BATCH_BYTES: usize = 1024 * 1024;
 
 /// A partition that the group has given us.
 pub(super) struct Owned {
-    pub(super) number: i32,
     pub(super) shard: Shard,
+    pub(super) origin: Origin,
     pub(super) epoch: Epoch,
     pub(super) lease: Lease,
     queue: PartitionQueue<MemberContext>,
@@ -39,6 +41,14 @@ pub(super) struct Owned {
     head: i64,
 }
 
+/// A shard with a new epoch.
+pub(super) struct Claimed {
+    pub(super) shard: Shard,
+    pub(super) origin: Origin,
+    pub(super) epoch: Epoch,
+    pub(super) lease: Lease,
+}
+
 /// What one look at a partition's queue gave.
 pub(super) enum Fetched {
     Nothing,
@@ -49,19 +59,17 @@ pub(super) enum Fetched {
 }
 
 impl Owned {
-    /// A partition where the group stands at `stands`, and whose log goes from `low` to before `head`.
+    /// A shard where the group stands at `stands`, and whose log goes from `low` to before `head`.
     pub(super) fn new(
-        number: i32,
+        Claimed { shard, origin, epoch, lease }: Claimed,
         queue: PartitionQueue<MemberContext>,
-        lease: Lease,
-        epoch: Epoch,
         stands: i64,
         acked: bool,
         (low, head): (i64, i64),
     ) -> Self {
         Self {
-            number,
-            shard: shard_of(number),
+            shard,
+            origin,
             epoch,
             lease,
             queue,
@@ -130,7 +138,9 @@ impl Owned {
                 Some(record) => record,
                 None => match self.queue.poll(std::time::Duration::ZERO) {
                     None => break,
-                    Some(Ok(message)) => crate::record::from_message(&message),
+                    Some(Ok(message)) => {
+                        crate::record::from_message(&message, self.shard, &self.origin)
+                    }
                     Some(Err(error)) if !records.is_empty() => {
                         // Said again by librdkafka when it is met the next time.
                         tracing::debug!(%error, "Kafka's consumer met an error behind records");

@@ -4,3 +4,4 @@ mod broker;
 mod conformance;
 mod rights;
 mod setup;
+mod sources;

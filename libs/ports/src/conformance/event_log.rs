@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::record::Record;
-use domain::{LogPosition, Position, shard_of_key};
+use domain::record::{Origin, Record};
+use domain::{LogPosition, Position};
 
 use super::sample::record;
 use super::{LogFixture, soon};
@@ -68,7 +68,9 @@ pub async fn el_1_what_was_answered_is_there_after_a_restart(fixture: &impl LogF
     let log = test.log();
     for (n, answer) in answers.iter().enumerate() {
         let found = soon("read", log.read(answer.at)).await.expect("read");
-        let expected = LogRecord { at: answer.at, time: answer.time, record: record(Some("k"), n) };
+        let (at, time) = (answer.at, answer.time);
+        let record = record(Some("k"), n);
+        let expected = LogRecord { at, time, origin: Origin::Trusted, record };
         assert_eq!(found, Some(expected));
     }
     let more = append(&log, vec![record(Some("k"), 50)]).await;
@@ -113,7 +115,7 @@ pub async fn el_6_the_key_decides_the_shard(fixture: &impl LogFixture) {
     let records = keys.iter().map(|key| record(Some(key), 0));
     let answers = append(&log, records.collect()).await;
     for (key, answer) in keys.iter().zip(answers) {
-        let shard = shard_of_key(key.as_bytes(), log.shards());
+        let shard = log.shards().of_key(key.as_bytes());
         assert_eq!(answer.at.shard, shard, "shard of {key}");
     }
     let mut shards: Vec<u16> = Vec::new();

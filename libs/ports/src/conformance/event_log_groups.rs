@@ -265,7 +265,7 @@ pub async fn a_waiting_consumer_hears_of_an_append(fixture: &impl LogFixture) {
     let test = fixture.fresh().await;
     let log = test.log();
     let mut consumer = consume(&log, &test.group()).await;
-    for _ in 0..log.shards() {
+    for _ in log.shards().all() {
         soon("an assignment", consumer.next()).await.expect("next");
     }
     // `join!` polls the wait first, so that it is waiting when the append happens.
@@ -297,7 +297,7 @@ pub async fn el_13_a_lease_ends_with_the_assignment(fixture: &impl LogFixture) {
     let log = test.log();
     let mut first = consume(&log, &test.group()).await;
     let mut leases = BTreeMap::new();
-    while leases.len() < usize::from(log.shards()) {
+    while leases.len() < log.shards().all().count() {
         let (shard, lease) = next_lease(first.as_mut()).await;
         assert_eq!(lease.hold(Duration::ZERO), Hold::Held);
         leases.insert(shard, lease);

@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::{
-    Command, CommandId, CommandKind, EndpointUid, EventRef, Shard, TenantId, Timestamp,
-    shard_of_key,
-};
+use domain::{Command, CommandId, CommandKind, EndpointUid, EventRef, Shard, TenantId, Timestamp};
 use ports::Hint;
 
 use super::{App, Error, Seed};
@@ -33,7 +30,7 @@ impl App {
         if event.at.is_in_log() {
             return event.at.shard;
         }
-        shard_of_key(endpoint.as_bytes(), self.deps.log.shards())
+        self.deps.log.shards().of_key(endpoint.as_bytes())
     }
 
     /// Sends commands, then hints. Sending the same ones again changes nothing (IN-1).
@@ -67,10 +64,14 @@ impl App {
         kind: &CommandKind,
     ) -> Result<Vec<(Shard, CommandId)>, Error> {
         let seed = Seed::new(&*self.deps.clock, &*self.deps.rng);
-        let orders: Vec<Order> = (0..self.deps.log.shards())
+        let orders: Vec<Order> = self
+            .deps
+            .log
+            .shards()
+            .all()
             .map(|shard| Order {
-                id: seed.command(&shard.to_string()),
-                shard: Shard(shard),
+                id: seed.command(&shard.0.to_string()),
+                shard,
                 time: seed.time(),
                 endpoint,
                 kind: kind.clone(),

@@ -67,8 +67,8 @@ impl App {
     }
 
     async fn next_rows(&self, endpoint: &Endpoint, after: Option<Key>) -> Result<Merged, Error> {
-        let parts: Vec<(Shard, ports::BacklogPage)> = stream::iter(0..self.deps.log.shards())
-            .map(|shard| self.lane_part(endpoint, Shard(shard), after))
+        let parts: Vec<(Shard, ports::BacklogPage)> = stream::iter(self.deps.log.shards().all())
+            .map(|shard| self.lane_part(endpoint, shard, after))
             .buffered(READS_AT_ONCE)
             .try_collect()
             .await?;

@@ -1,6 +1,6 @@
 //! How an endpoint fares: what its lanes say, over all shards.
 
-use domain::{BreakerPhase, EndpointUid, LaneKey, LaneRow, Shard, Timestamp};
+use domain::{BreakerPhase, EndpointUid, LaneKey, LaneRow, Timestamp};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{App, Error};
@@ -40,8 +40,8 @@ impl Health {
 impl App {
     /// Reads the lanes of an endpoint. One that has none fares well.
     pub(crate) async fn health(&self, endpoint: EndpointUid) -> Result<Health, Error> {
-        let lanes: Vec<Option<LaneRow>> = stream::iter(0..self.deps.log.shards())
-            .map(|shard| self.deps.lanes.get(LaneKey { shard: Shard(shard), endpoint }))
+        let lanes: Vec<Option<LaneRow>> = stream::iter(self.deps.log.shards().all())
+            .map(|shard| self.deps.lanes.get(LaneKey { shard, endpoint }))
             .buffered(READS_AT_ONCE)
             .try_collect()
             .await?;

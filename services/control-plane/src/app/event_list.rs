@@ -7,6 +7,8 @@
 //! A call looks at a bounded number of positions; when they are used up it answers with what it has, maybe nothing, and a token to go on.
 //! The token holds, for each shard, the position below which nothing has been given yet.
 
+use std::collections::BTreeMap;
+
 use domain::{Position, Shard, TenantId, Timestamp};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use ports::StoredEvent;
@@ -80,9 +82,9 @@ impl App {
         let parent = format!("tenants/{tenant}");
         let filter = format!("{:?} {:?}", range.start, range.end);
         let list = ListName(&["events", &parent, &filter]);
-        let below: Option<Vec<u64>> = self.open_token(&list, &page.token)?;
+        let below: Option<BTreeMap<u16, u64>> = self.open_token(&list, &page.token)?;
         self.tenant(tenant).await?;
-        let mut shards = self.descents(range, below.as_deref()).await?;
+        let mut shards = self.descents(range, below.as_ref()).await?;
         let (mut items, mut bytes, mut left) = (Vec::new(), 0, POSITIONS_MAX);
         while items.len() < page.size && bytes < PAGE_BYTES_MAX {
             self.read_shards(tenant, &mut shards, &mut left).await?;
@@ -95,7 +97,8 @@ impl App {
         let next = if shards.iter().all(Descent::is_done) {
             String::new()
         } else {
-            let cursors: Vec<u64> = shards.iter().map(|shard| shard.cursor().0).collect();
+            let cursors: BTreeMap<u16, u64> =
+                shards.iter().map(|shard| (shard.shard.0, shard.cursor().0)).collect();
             self.make_token(&list, &cursors)
         };
         Ok(Page { items, next })
@@ -104,12 +107,12 @@ impl App {
     async fn descents(
         &self,
         range: TimeRange,
-        below: Option<&[u64]>,
+        below: Option<&BTreeMap<u16, u64>>,
     ) -> Result<Vec<Descent>, Error> {
-        stream::iter(0..self.deps.log.shards())
+        stream::iter(self.deps.log.shards().all())
             .map(|shard| {
-                let below = below.map(|all| all.get(usize::from(shard)).copied().unwrap_or(0));
-                self.descent(Shard(shard), range, below.map(Position))
+                let below = below.map(|all| all.get(&shard.0).copied().unwrap_or(0));
+                self.descent(shard, range, below.map(Position))
             })
             .buffered(READS_AT_ONCE)
             .try_collect()

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{
-    Event, EventRef, LogPosition, Position, Shard, TenantId, Timestamp, record, shard_of_key,
-};
+use domain::{Event, EventRef, LogPosition, Position, Shard, TenantId, Timestamp};
 use ports::{LogRecord, StoredEvent};
 
 use super::publish::event_row_key;
@@ -93,8 +91,8 @@ impl App {
         };
         let time = Timestamp::from_millis(ms);
         let shards = self.deps.log.shards();
-        let likely = shard_of_key(name.event.as_str().as_bytes(), shards);
-        let others = (0..shards).map(Shard).filter(|shard| *shard != likely);
+        let likely = shards.of_key(name.event.as_str().as_bytes());
+        let others = shards.all().filter(|shard| *shard != likely);
         let mut left = SEARCH_RECORDS_MAX;
         for shard in std::iter::once(likely).chain(others) {
             let from = self.deps.log.position_at(shard, time - BEFORE).await?;
@@ -134,8 +132,7 @@ impl App {
 
     /// Reads a record as an event of `tenant`; `None` when it is another's, or none at all.
     pub(crate) fn decode(&self, found: &LogRecord, tenant: &TenantId) -> Option<StoredEvent> {
-        let version = &self.config.api_version;
-        let event = record::decode(&found.record, found.at, found.time, version).ok()?;
+        let event = found.event(&self.config.api_version).ok()?;
         if event.tenant != *tenant {
             return None;
         }

@@ -1,7 +1,7 @@
 //! The main path, records that are no events, and the end of a worker.
 
 use domain::record::{Record, encode};
-use domain::{Disposition, Event, OutcomeKind, TenantId, shard_of_key};
+use domain::{Disposition, Event, OutcomeKind, TenantId};
 use ports::EventLog as _;
 use testkit::Reply;
 
@@ -60,7 +60,7 @@ async fn a_shard_of_poison_stops_and_the_others_go_on() {
     let bare = Record { key: Some("evt_bad".into()), ..Record::default() };
     world.log.append(vec![bare; 60]).await;
     world.pass(secs(1)).await;
-    let stopped = shard_of_key(b"evt_bad", world.log.shards());
+    let stopped = world.log.shards().of_key(b"evt_bad");
     assert_eq!(world.acked(stopped), None, "nothing of it is passed over");
     assert!(world.log.quarantined().is_empty());
     let mut at = world.publish("evt_1").await;

@@ -5,6 +5,7 @@ use domain::record::{Poison, Record};
 use domain::{Epoch, LogPosition, Position, Shard, Timestamp};
 use ports::{
     AckError, Appended, Bounds, Consumer, ConsumerItem, EventLog, LogRecord, RangePage, Result,
+    Shards,
 };
 use testkit::MemoryLog;
 use tokio::sync::watch;
@@ -25,7 +26,7 @@ struct HeldConsumer {
 
 #[async_trait]
 impl EventLog for HeldLog {
-    fn shards(&self) -> u16 {
+    fn shards(&self) -> Shards {
         self.log.shards()
     }
 

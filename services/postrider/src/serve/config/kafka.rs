@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use eventlog_kafka::{GroupProtocol, Settings};
+use eventlog_kafka::{GroupProtocol, Settings, Source};
 use runtime::config::ConfigError;
 
 use super::Parse;
@@ -28,6 +28,12 @@ pub(super) fn settings(raw: &RawKafka, parse: &Parse<'_>) -> Result<Settings, Co
         return Err(layers.bad_value("kafka.topic_prefix", problem));
     }
     let mut settings = Settings::new(raw.brokers.clone(), raw.topic_prefix.clone());
+    for text in &raw.topics {
+        let source = source(text, &settings);
+        settings.topics.push(source.map_err(|problem| {
+            layers.bad_value("kafka.topics", format!("has {text:?}: {problem}"))
+        })?);
+    }
     settings.group_protocol = GroupProtocol::parse(&raw.group_protocol).ok_or_else(|| {
         let problem = format!("is {:?}: use {}", raw.group_protocol, GroupProtocol::NAMES);
         layers.bad_value("kafka.group_protocol", problem)
@@ -54,6 +60,20 @@ pub(super) fn settings(raw: &RawKafka, parse: &Parse<'_>) -> Result<Settings, Co
     Ok(settings)
 }
 
+/// Reads a topic that events come from, beside those that are known already.
+fn source(text: &str, settings: &Settings) -> Result<Source, String> {
+    let source = Source::parse(text)?;
+    let known = settings.sources();
+    if let Some(other) = known.iter().find(|known| known.number == source.number) {
+        return Err(format!("{} has that number already", other.topic));
+    }
+    let beside = [settings.quarantine(), settings.hints(), settings.outcomes()];
+    if beside.contains(&source.topic) || known.iter().any(|known| known.topic == source.topic) {
+        return Err("Postrider uses that topic already".to_owned());
+    }
+    Ok(source)
+}
+
 /// Reads `name=value` lines. Values may be secret and are never repeated.
 fn properties(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut found = BTreeMap::new();
@@ -76,6 +96,18 @@ fn properties(text: &str) -> Result<BTreeMap<String, String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_topic_and_a_number_are_named_once() {
+        let mut settings = Settings::new(Vec::new(), "postrider");
+        settings.topics.push(source("1 orders tenant=acme", &settings).unwrap());
+        let problem = |text| source(text, &settings).unwrap_err();
+        assert!(problem("1 bus").contains("orders has that number"), "{}", problem("1 bus"));
+        for taken in ["2 orders", "2 postrider.events", "2 postrider.quarantine"] {
+            assert!(problem(taken).contains("already"), "{taken}");
+        }
+        assert!(source("2 bus trusted", &settings).is_ok());
+    }
 
     #[test]
     fn properties_are_lines_and_what_safety_rests_on_is_refused() {

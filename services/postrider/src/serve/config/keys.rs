@@ -18,6 +18,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("store", Kind::Text),
     key("kafka.brokers", Kind::List),
     key("kafka.topic_prefix", Kind::Text),
+    key("kafka.topics", Kind::List),
     key("kafka.group_protocol", Kind::Text),
     key("kafka.session_timeout", Kind::Text),
     key("kafka.partitions", Kind::Integer),
@@ -110,6 +111,8 @@ pub(crate) struct RawKafka {
     pub(crate) brokers: Vec<String>,
     /// How the topics' names begin.
     pub(crate) topic_prefix: String,
+    /// Further topics that events are read from.
+    pub(crate) topics: Vec<String>,
     /// `classic` or `consumer`.
     pub(crate) group_protocol: String,
     /// How long a worker may be silent before its shards go to others.
@@ -220,6 +223,7 @@ impl Default for RawKafka {
         Self {
             brokers: vec!["127.0.0.1:9092".to_owned()],
             topic_prefix: "postrider".to_owned(),
+            topics: Vec::new(),
             group_protocol: "classic".to_owned(),
             session_timeout: "10s".to_owned(),
             partitions: 24,
