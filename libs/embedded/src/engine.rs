@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use domain::Timestamp;
 use domain::limits::LOG_RETENTION;
-use ports::{Clock, EventLog};
+use ports::Clock;
 use tokio::sync::Mutex;
 
 use crate::error::{Health, HealthCell, OpenError};
@@ -193,7 +193,7 @@ impl Embedded {
     pub async fn maintain(&self, now: Timestamp) -> ports::Result<Maintained> {
         let _one = self.maintaining.lock().await;
         let log = self.log.trim(now - LOG_RETENTION, self.options.log_bytes_max).await?;
-        let store = self.store.expire(now, self.log.shards().appended()).await?;
+        let store = self.store.expire(now).await?;
         Ok(Maintained {
             records: log.records,
             records_lost: log.lost,

@@ -156,6 +156,7 @@ pub(crate) fn statements() -> Vec<&'static str> {
         inbox::PENDING,
         inbox::DONE,
         lanes::SAVE,
+        lanes::NEXT_SHARD,
         lanes::OF_SHARD,
         lanes::GET,
         lanes::REMOVE,

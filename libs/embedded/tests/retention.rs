@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use domain::limits::LOG_RETENTION;
 use domain::record::Record;
-use ports::{Clock, Consumer, ConsumerItem, EventLog};
+use domain::{
+    BacklogKey, BacklogRow, EndpointUid, Epoch, EventId, EventRef, LaneKey, LaneRow, LogPosition,
+    Position, RunId, Seq, Shard, TenantId, Timestamp, Trigger, WaitReason,
+};
+use ports::{BacklogStore, Clock, Consumer, ConsumerItem, EventLog, LaneStore};
 use postrider_embedded::{Embedded, Options};
 use testkit::SimClock;
 
@@ -98,5 +102,37 @@ async fn above_the_hard_limit_the_oldest_records_go_and_are_counted_as_lost() {
     assert_eq!(done.records_lost, done.records, "none was acked");
     assert_eq!(test.maintain().await.records, 0, "then it is below the limit");
     drop(consumer);
+    test.engine.close().await;
+}
+
+#[tokio::test]
+async fn rows_that_were_handed_off_go_also_from_shards_of_another_log() {
+    let test = test(None);
+    let store = test.engine.store();
+    let (tenant, epoch) = (TenantId::default_tenant(), Epoch(1));
+    let endpoint = EndpointUid::from_slice(&[1; 16]).expect("16 bytes");
+    // The embedded log of this test has one shard.
+    let lanes = [0, 5, 1_027].map(|shard| LaneKey { shard: Shard(shard), endpoint });
+    let row = |lane: LaneKey, due| BacklogRow {
+        key: BacklogKey { due: Timestamp::from_millis(due), seq: Seq(1) },
+        event: EventRef {
+            tenant: tenant.clone(),
+            id: EventId::parse("evt_1").expect("valid"),
+            at: LogPosition { shard: lane.shard, position: Position(1) },
+        },
+        run: RunId::from_slice(&[2; 16]).expect("16 bytes"),
+        number: 2,
+        trigger: Trigger::Event,
+        reason: WaitReason::Schedule,
+        first_due: Timestamp::from_millis(due),
+    };
+    for lane in lanes {
+        let (done, waits) = (row(lane, 10), row(lane, 20));
+        store.append(&[(lane, done.clone()), (lane, waits)]).await.expect("append");
+        let saved = LaneRow { cursor: done.key, ..LaneRow::new(lane, tenant.clone(), epoch) };
+        store.save(&[saved]).await.expect("save");
+    }
+    assert_eq!(test.maintain().await.backlog, 3, "one of each shard");
+    assert_eq!(test.maintain().await.backlog, 0, "those that wait stay");
     test.engine.close().await;
 }

@@ -42,14 +42,14 @@ pub(crate) struct Expired {
 
 impl Store {
     /// Removes what had expired at `now`, in slices, so that writes come through in between.
-    pub(crate) async fn expire(&self, now: Timestamp, shards: u16) -> ports::Result<Expired> {
+    pub(crate) async fn expire(&self, now: Timestamp) -> ports::Result<Expired> {
         let expired = Expired {
             facts: self.slices(EXPIRE_FACTS, now - ATTEMPT_RETENTION).await?,
             dead_letters: self.slices(EXPIRE_DEAD_LETTERS, now - DEAD_LETTER_RETENTION).await?,
             keys: self.slices(EXPIRE_KEYS, now - IDEMPOTENCY_TTL).await?,
             commands: self.slices(EXPIRE_INBOX, now - inbox::KEEP).await?,
             events: self.slices(EXPIRE_EVENTS, now).await?,
-            backlog: self.trim_backlog(shards).await?,
+            backlog: self.trim_backlog().await?,
         };
         self.writer.alone(|state| crate::file::compact(&state.conn, VACUUM_PAGES)).await?;
         Ok(expired)
@@ -72,9 +72,12 @@ impl Store {
     }
 
     /// Removes rows that their lanes have handed off.
-    async fn trim_backlog(&self, shards: u16) -> ports::Result<u64> {
+    async fn trim_backlog(&self) -> ports::Result<u64> {
         let mut sum = 0;
-        for shard in (0..shards).map(Shard) {
+        // Those of the lanes: the log may be another one, with other shards than the embedded one has.
+        let mut from = Shard(0);
+        while let Some(shard) = self.read(move |conn| lanes::next_shard(conn, from)).await? {
+            from = Shard(shard.0 + 1);
             let mut after: Option<EndpointUid> = None;
             loop {
                 let page =

@@ -16,6 +16,8 @@ pub(super) const SAVE: &str = "INSERT INTO lanes(shard, endpoint, epoch, cursor_
     WHERE excluded.epoch >= lanes.epoch";
 pub(super) const OF_SHARD: &str = "SELECT endpoint, epoch, cursor_due, cursor_seq, body FROM lanes
     WHERE shard = ?1 AND endpoint > ?2 ORDER BY endpoint LIMIT ?3";
+/// The next shard by the key, past the many lanes of the one before.
+pub(super) const NEXT_SHARD: &str = "SELECT min(shard) FROM lanes WHERE shard >= ?1";
 pub(super) const GET: &str = "SELECT endpoint, epoch, cursor_due, cursor_seq, body FROM lanes
     WHERE shard = ?1 AND endpoint = ?2";
 pub(super) const REMOVE: &str =
@@ -81,6 +83,13 @@ impl LaneStore for Store {
         };
         self.write(Cost::ONE, remove).await
     }
+}
+
+/// The first shard from `from` on that has lanes.
+pub(super) fn next_shard(conn: &Connection, from: Shard) -> Result<Option<Shard>, Fault> {
+    let mut statement = conn.prepare_cached(NEXT_SHARD)?;
+    let shard: Option<u16> = statement.query_row([from.0], |row| row.get(0))?;
+    Ok(shard.map(Shard))
 }
 
 pub(super) fn of_shard(
