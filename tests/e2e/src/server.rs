@@ -1,6 +1,7 @@
 //! The process under test, or the processes.
 
 mod process;
+mod stopped;
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ use crate::topics::{self, Topics};
 use crate::{Cli, DEADLINE, Grpc, Rest, binary};
 use process::{Process, TAIL_LINES};
 
+pub use stopped::Stopped;
+
 /// How to start a process. The default is `postrider dev` on a free port and a fresh directory.
 #[derive(Clone)]
 pub struct Options {
@@ -33,6 +36,8 @@ pub struct Options {
     topics: Option<Arc<Topics>>,
     is_log_embedded: bool,
     are_roles_apart: bool,
+    /// Shards of a further topic.
+    more_shards: usize,
 }
 
 impl Default for Options {
@@ -47,6 +52,7 @@ impl Default for Options {
             topics: None,
             is_log_embedded: false,
             are_roles_apart: roles_apart(),
+            more_shards: 0,
         }
     }
 }
@@ -129,6 +135,19 @@ impl Options {
         };
         let (topics, keyspace) = (Some(Arc::new(topics)), Some(Arc::new(keyspace)));
         Some(Self { topics, keyspace, are_roles_apart: true, ..Self::default() })
+    }
+
+    /// The broker and the topic of events, where it runs on a cluster.
+    #[must_use]
+    pub fn events(&self) -> Option<(String, String)> {
+        self.topics.as_ref().map(|topics| topics.events())
+    }
+
+    /// Reads events from a further topic of so many partitions, given as `kafka.topics` wants it.
+    #[must_use]
+    pub fn also_reads(mut self, topic: impl Into<String>, partitions: usize) -> Self {
+        self.more_shards = partitions;
+        self.env("POSTRIDER_KAFKA__TOPICS", topic)
     }
 
     /// Keeps events in the scenario's directory, whatever log the scenarios run on: for what is about the files there.
@@ -237,7 +256,7 @@ impl Server {
         }
         let shared_out = || {
             let owned = workers.iter().map(|worker| worker.shards());
-            let all = owned.clone().sum::<usize>() == topics::PARTITIONS;
+            let all = owned.clone().sum::<usize>() == topics::PARTITIONS + self.options.more_shards;
             all && owned.clone().all(|owned| owned > 0)
         };
         let looked = crate::wait::until("every worker to have its shards", async || {
@@ -431,66 +450,6 @@ impl Drop for Server {
             let errors = process.logs.errors(&self.options.expected_errors);
             assert!(errors.is_empty(), "unexpected errors in the log:\n{}", errors.join("\n"));
         }
-    }
-}
-
-/// A process that has ended; its data is kept until this is dropped.
-pub struct Stopped {
-    data_dir: Arc<TempDir>,
-    logs: String,
-    options: Options,
-}
-
-impl Stopped {
-    /// Starts it again, in the same way on the same data, on another port.
-    ///
-    /// # Errors
-    /// As [`Options::start`].
-    pub async fn start(self) -> Result<Server> {
-        self.options.start_on(self.data_dir).await
-    }
-
-    /// Starts it again on the same data, in another way.
-    ///
-    /// # Errors
-    /// As [`Options::start`].
-    pub async fn start_with(self, mut options: Options) -> Result<Server> {
-        options.keyspace.clone_from(&self.options.keyspace);
-        options.topics.clone_from(&self.options.topics);
-        options.start_on(self.data_dir).await
-    }
-
-    /// Tries to start it again on its data, in another way.
-    ///
-    /// # Errors
-    /// As [`Options::start`].
-    pub async fn try_with(&self, mut options: Options) -> Result<Server> {
-        options.keyspace.clone_from(&self.options.keyspace);
-        options.topics.clone_from(&self.options.topics);
-        options.start_on(Arc::clone(&self.data_dir)).await
-    }
-
-    /// Tries to start it again on its data, which has to fail, and returns what it said.
-    ///
-    /// # Errors
-    /// When it starts.
-    pub async fn refuses(&self) -> Result<String> {
-        match self.options.clone().start_on(Arc::clone(&self.data_dir)).await {
-            Ok(server) => Err(anyhow!("it started on {}", server.data_dir().display())),
-            Err(error) => Ok(format!("{error:#}")),
-        }
-    }
-
-    /// Returns the directory of its data, to be looked at or damaged.
-    #[must_use]
-    pub fn data_dir(&self) -> &Path {
-        self.data_dir.path()
-    }
-
-    /// Returns all that it printed.
-    #[must_use]
-    pub fn logs(&self) -> &str {
-        &self.logs
     }
 }
 

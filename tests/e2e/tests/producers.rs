@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use postrider_e2e::{Options, Server, clients, until};
+use postrider_e2e::{Options, clients, until};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::support::{Api, answering, report};
+use crate::support::{Api, TENANT, answering, last_part, report};
 
 /// Runs a client of Python to its end.
 async fn python(script: &str, args: &[&str]) -> Result<String> {
@@ -20,28 +20,51 @@ async fn python(script: &str, args: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Writes one record with Kafka's own console producer: headers, key and value separated by tabs.
-async fn console_producer(server: &Server, line: &str) -> Result<()> {
-    let (broker, topic) = server.events().context("a server on Kafka")?;
+/// Runs one of Kafka's own tools to its end.
+async fn kafka_tool(class: &str, args: &[&str], input: &str) -> Result<()> {
     let jars = clients::kafka_jars().context("POSTRIDER_KAFKA_JARS names no jars")?;
-    let class = "org.apache.kafka.tools.ConsoleProducer";
     let mut child = Command::new("java")
         .args(["-cp", &format!("{}/*", jars.display()), class])
-        .args(["--bootstrap-server", &broker, "--topic", &topic])
-        .args(["--reader-property", "parse.key=true", "--reader-property", "parse.headers=true"])
-        .args(["--command-property", "acks=all"])
+        .args(args)
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .context("java")?;
-    let mut input = child.stdin.take().context("its standard input")?;
-    input.write_all(line.as_bytes()).await?;
-    drop(input);
+    let mut standard_input = child.stdin.take().context("its standard input")?;
+    standard_input.write_all(input.as_bytes()).await?;
+    drop(standard_input);
     let output = child.wait_with_output().await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// Writes records with Kafka's own console producer, one a line: headers, key and value separated by tabs.
+async fn console_producer(broker: &str, topic: &str, lines: &str) -> Result<()> {
+    let args = [
+        "--bootstrap-server",
+        broker,
+        "--topic",
+        topic,
+        "--command-property",
+        "acks=all",
+        "--reader-property",
+        "parse.key=true",
+        "--reader-property",
+        "parse.headers=true",
+    ];
+    kafka_tool("org.apache.kafka.tools.ConsoleProducer", &args, lines).await
+}
+
+/// Waits until a record with this text lies in the quarantine, and gives what lies there.
+async fn set_aside(broker: &str, events: &str, part: &str) -> Result<String> {
+    let quarantine = events.replace(".events", ".quarantine");
+    let aside = until("the record in the quarantine", async || {
+        let said = python("quarantine.py", &[broker, &quarantine]).await?;
+        Ok(said.contains(part).then_some(said))
+    });
+    aside.await
 }
 
 #[tokio::test]
@@ -59,7 +82,8 @@ async fn records_of_plain_producers_are_delivered_and_what_is_no_event_is_set_as
     let (broker, topic) = server.events().context("a server on Kafka")?;
     python("produce.py", &[&broker, &topic]).await?;
     let headers = "ce_id:java-console,ce_type:payment.completed,ce_source:/shop";
-    console_producer(&server, &format!("{headers}\torder-2\t{{\"amount\":15}}\n")).await?;
+    let line = format!("{headers}\torder-2\t{{\"amount\":15}}\n");
+    console_producer(&broker, &topic, &line).await?;
     for (id, data) in [
         ("librdkafka-binary", r#""data":{"amount": 12.50}}"#),
         ("librdkafka-structured", r#""data":{"amount": 13}}"#),
@@ -71,15 +95,47 @@ async fn records_of_plain_producers_are_delivered_and_what_is_no_event_is_set_as
         ensure!(body.ends_with(data), "the bytes of {id} as they were written: {body}");
     }
     server.wait_for_log("is no event and is set aside").await?;
-    let quarantine = topic.replace(".events", ".quarantine");
-    let aside = until("the record in the quarantine", async || {
-        let said = python("quarantine.py", &[&broker, &quarantine]).await?;
-        Ok(said.contains("no event at all").then_some(said))
-    });
-    let aside = aside.await?;
+    let aside = set_aside(&broker, &topic, "no event at all").await?;
     for part in ["postrider_topic", "postrider_partition", "postrider_offset", "envelope with type"]
     {
         ensure!(aside.contains(part), "{part} is not in {aside}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_topic_that_is_bound_to_a_tenant_speaks_for_no_other() -> Result<()> {
+    let Some(options) = Options::on_a_cluster() else { return Ok(()) };
+    let (Some(_), Some(_)) = (clients::python(), clients::kafka_jars()) else {
+        report("left out: no Python client or no jars of Kafka");
+        return Ok(());
+    };
+    let (broker, events) = options.events().context("a scenario on Kafka")?;
+    let orders = events.replace(".events", "-orders");
+    let made = ["--bootstrap-server", &broker, "--create", "--topic", &orders, "--partitions", "2"];
+    kafka_tool("org.apache.kafka.tools.TopicCommand", &made, "").await?;
+    let options = options.also_reads(format!("3 {orders} tenant=default"), 2);
+    let server = options.expect_error("is no event and is set aside").start().await?;
+    let api = Api::of(&server);
+    let receiver = answering(200).await?;
+    api.endpoint("shop", &receiver.url("/"), json!({})).await?;
+    let event = |id, tenant| {
+        format!("ce_id:{id},ce_type:order.placed,postrider_tenant:{tenant}\t{id}\t{{}}\n")
+    };
+    let lines = event("own", "default") + &event("foreign", "globex");
+    console_producer(&broker, &orders, &lines).await?;
+    receiver.wait_for_event("own", 1).await?;
+    let aside = set_aside(&broker, &events, "globex").await?;
+    ensure!(aside.contains("bound to tenant default") && aside.contains(&orders), "{aside}");
+    let delivery = api.delivery_in("shop", "own", "SUCCEEDED").await?;
+    ensure!(last_part(&delivery["event"]) == "own", "{delivery}");
+    let listed = api.rest.get(&format!("{TENANT}/events")).await?.ok()?;
+    let names: Vec<String> = listed["events"]
+        .as_array()
+        .context("a list of events")?
+        .iter()
+        .map(|event| last_part(&event["name"]))
+        .collect();
+    ensure!(names == ["own"], "the shards of other topics are listed too: {names:?}");
     Ok(())
 }
