@@ -38,13 +38,12 @@ impl Record {
 }
 
 /// How far the words of whoever wrote a record are believed.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Origin {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trust {
     /// It may speak for any tenant: it names one, or means `default`.
-    #[default]
-    Trusted,
+    AnyTenant,
     /// It speaks for this tenant alone.
-    Of(TenantId),
+    Only(TenantId),
 }
 
 /// A record that is no event. It goes to the quarantine; it never blocks a shard.
@@ -116,7 +115,7 @@ pub fn encode(event: &Event) -> Record {
 /// Reads a record as an event, in any of its forms: a CloudEvent in binary mode, a structured one, or the JSON envelope.
 ///
 /// `at` and `log_time` are the record's place and time: an event without an id gets one from its place, one without a time gets the record's.
-/// `origin` decides whose event it is. `api_version` stands in for a missing one.
+/// `trust` decides whose event it is. `api_version` stands in for a missing one.
 ///
 /// # Errors
 /// [`Poison`] names the header or field and what is wrong with it, or the tenant that the record may not speak for.
@@ -124,10 +123,10 @@ pub fn decode(
     record: &Record,
     at: LogPosition,
     log_time: Timestamp,
-    origin: &Origin,
+    trust: &Trust,
     api_version: &ApiVersion,
 ) -> Result<Event, Poison> {
-    form::of(record)?.event(at, log_time, origin, api_version)
+    form::of(record)?.event(at, log_time, trust, api_version)
 }
 
 /// The id of a record that has none: `log_<shard>_<position>`, the same at every read.
@@ -169,7 +168,10 @@ mod tests {
     fn an_event_survives_its_record() {
         let record = encode(&event());
         assert_eq!(record.key.as_deref(), Some(&b"order-1"[..]));
-        assert_eq!(decode(&record, AT, Timestamp::ZERO, &Origin::Trusted, &version()), Ok(event()));
+        assert_eq!(
+            decode(&record, AT, Timestamp::ZERO, &Trust::AnyTenant, &version()),
+            Ok(event())
+        );
     }
 
     #[test]
@@ -177,7 +179,7 @@ mod tests {
         let headers = vec![(TYPE.to_owned(), Some(Bytes::from_static(b"a.b")))];
         let record = Record { key: None, headers, value: Some(Bytes::from_static(b"1")) };
         let time = Timestamp::from_millis(5);
-        let event = decode(&record, AT, time, &Origin::Trusted, &version()).expect("an event");
+        let event = decode(&record, AT, time, &Trust::AnyTenant, &version()).expect("an event");
         assert_eq!(event.id.as_str(), "log_3_9");
         assert_eq!(event.created_at, Timestamp::from_millis(5));
         assert_eq!(event.tenant, TenantId::default_tenant());
@@ -185,9 +187,8 @@ mod tests {
 
     #[test]
     fn a_record_that_speaks_for_one_tenant_is_believed_about_no_other() {
-        let of = |tenant| Origin::Of(TenantId::parse(tenant).expect("valid"));
-        let read =
-            |record: &Record, origin| decode(record, AT, Timestamp::ZERO, &origin, &version());
+        let of = |tenant| Trust::Only(TenantId::parse(tenant).expect("valid"));
+        let read = |record: &Record, trust| decode(record, AT, Timestamp::ZERO, &trust, &version());
         let own = read(&encode(&event()), of("acme")).expect("its own tenant");
         assert_eq!(own, Event { revision: None, ..event() }, "only the API knows revisions");
         let poison = read(&encode(&event()), of("globex")).expect_err("poison");
@@ -204,7 +205,7 @@ mod tests {
         let fault = |name: &str, value: &'static [u8]| {
             let mut record = encode(&event());
             record.headers.push((name.to_owned(), Some(Bytes::from_static(value))));
-            decode(&record, AT, Timestamp::ZERO, &Origin::Trusted, &version())
+            decode(&record, AT, Timestamp::ZERO, &Trust::AnyTenant, &version())
                 .expect_err("poison")
                 .field
         };
@@ -214,7 +215,7 @@ mod tests {
         let mut broken = encode(&event());
         broken.value = Some(Bytes::from_static(b"{"));
         assert_eq!(
-            decode(&broken, AT, Timestamp::ZERO, &Origin::Trusted, &version())
+            decode(&broken, AT, Timestamp::ZERO, &Trust::AnyTenant, &version())
                 .expect_err("poison")
                 .field,
             "value"

@@ -141,7 +141,9 @@ fn is_login(reason: &str) -> bool {
 /// What is missing, where the brokers do not let the user do something: rights to write and to join a group are met only when that is first done.
 fn missing_right(error: &KafkaError) -> Option<&'static str> {
     match error.rdkafka_error_code() {
-        Some(Code::TopicAuthorizationFailed) => Some("READ and WRITE on Postrider's topics"),
+        Some(Code::TopicAuthorizationFailed) => {
+            Some("READ and WRITE on Postrider's topics (READ alone on those of kafka.topics)")
+        }
         // Asked of an idempotent producer that may not write any topic.
         Some(Code::ClusterAuthorizationFailed) => Some("WRITE on Postrider's topics"),
         Some(Code::GroupAuthorizationFailed) => Some("READ on the group of the delivery workers"),

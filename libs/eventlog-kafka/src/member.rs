@@ -21,10 +21,10 @@ use crate::claim::Claim;
 use crate::client::{self, CALL_TIMEOUT};
 use crate::consumer::Shared;
 use crate::settings::Settings;
-use crate::sources::{PARTITIONS_MAX, Sources};
+use crate::sources::{PARTITIONS_MAX, Place, Sources};
 use commits::{Commit, Commits, Committed, Committer, Done};
 use context::MemberContext;
-use shard::{Claimed, Fetched, Owned};
+use shard::{Fetched, Owned};
 
 /// Longest sleep of the thread when nothing happens.
 const NAP: Duration = Duration::from_millis(250);
@@ -121,7 +121,7 @@ impl Member {
     fn early(&self, message: &BorrowedMessage<'_>) -> Option<LogRecord> {
         let shard = self.sources.shard(message.topic(), message.partition())?;
         let owned = self.shards.get(&shard)?;
-        Some(crate::record::from_message(message, shard, &owned.origin))
+        Some(crate::record::from_message(message, &owned.place))
     }
 
     fn take_error(&mut self, error: KafkaError) {
@@ -204,7 +204,7 @@ impl Member {
                 continue;
             };
             let claim = Claim::parse(place.metadata());
-            check_name(shard, place.topic(), claim)?;
+            check_number(shard, place.topic(), claim)?;
             let owned = self.begin(shard, offset_of(place.offset()), claim)?;
             beginning
                 .add_partition_offset(place.topic(), place.partition(), Offset::Offset(owned.next))
@@ -214,8 +214,8 @@ impl Member {
         self.answer_assignment(&beginning).map_err(not_read)?;
         let mut leases = self.consumer.context().leases();
         for owned in begun {
-            leases.insert(owned.shard, owned.lease.clone());
-            self.shards.insert(owned.shard, owned);
+            leases.insert(owned.place.shard, owned.lease.clone());
+            self.shards.insert(owned.place.shard, owned);
         }
         Ok(())
     }
@@ -228,7 +228,7 @@ impl Member {
         }
         for shard in shards {
             let place = self.sources.place(*shard)?;
-            asked.add_partition(place.topic, place.partition);
+            asked.add_partition(&place.topic, place.partition);
         }
         self.consumer.committed_offsets(asked, CALL_TIMEOUT).map_err(crate::error::not_read)
     }
@@ -241,7 +241,7 @@ impl Member {
         claim: Option<Claim>,
     ) -> ports::Result<Owned> {
         let place = self.sources.place(shard)?;
-        let (topic, partition) = (place.topic, place.partition);
+        let (topic, partition) = (&*place.topic, place.partition);
         let found = self.consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT);
         let (low, head) = found.map_err(crate::error::not_read)?;
         let epoch = Claim::next_epoch(claim, self.clock.now());
@@ -264,9 +264,7 @@ impl Member {
         };
         let shared = self.shared.clone();
         queue.set_nonempty_callback(move || shared.wake());
-        let lease = Lease::until(Duration::ZERO);
-        let claimed = Claimed { shard, origin: place.origin.clone(), epoch, lease };
-        Ok(Owned::new(claimed, queue, stands, acked.is_some(), (low, head)))
+        Ok(Owned::new(place, queue, epoch, stands, acked.is_some(), (low, head)))
     }
 
     fn answer_assignment(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
@@ -334,8 +332,7 @@ impl Member {
     /// Retention has passed the position: says so, and goes on at what is left.
     fn pass_gap(&mut self, shard: Shard) {
         let Some(owned) = self.shards.get_mut(&shard) else { return };
-        let Ok(place) = self.sources.place(shard) else { return };
-        let (topic, partition) = (place.topic, place.partition);
+        let (topic, partition) = (&*owned.place.topic, owned.place.partition);
         let found = self.consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT);
         let sought = found.and_then(|(low, _)| {
             let to = low.max(owned.next);
@@ -368,12 +365,11 @@ impl Member {
         let mut offsets = TopicPartitionList::new();
         let mut places = Vec::new();
         for owned in self.shards.values() {
-            if (all || owned.wants_commit())
-                && let Ok(place) = self.sources.place(owned.shard)
-            {
-                let (shard, offset, epoch) = (owned.shard, owned.stands, owned.epoch);
+            if all || owned.wants_commit() {
+                let Place { shard, topic, partition, .. } = &owned.place;
+                let (shard, offset, epoch) = (*shard, owned.stands, owned.epoch);
                 let claim = Claim { epoch, acked: owned.acked, shard: Some(shard) };
-                let mut place = offsets.add_partition(place.topic, place.partition);
+                let mut place = offsets.add_partition(topic, *partition);
                 if let Err(error) = place.set_offset(Offset::Offset(offset)) {
                     tracing::error!(%error, "a position is no offset: a bug");
                     return;
@@ -443,7 +439,7 @@ fn position(offset: i64) -> Position {
 }
 
 /// Another number for a topic would give its deliveries to nobody, and those of another topic to it.
-fn check_name(shard: Shard, topic: &str, claim: Option<Claim>) -> ports::Result<()> {
+fn check_number(shard: Shard, topic: &str, claim: Option<Claim>) -> ports::Result<()> {
     match claim.and_then(|claim| claim.shard) {
         Some(was) if was != shard => {
             let (is, was) = (shard.0 / PARTITIONS_MAX, was.0 / PARTITIONS_MAX);

@@ -23,6 +23,7 @@ pub const RECORD_BYTES_MAX: usize = 1_000_000;
 pub(crate) struct Producer {
     settings: Settings,
     sources: Arc<Sources>,
+    topic: String,
     shards: Shards,
     /// Replaced when librdkafka gives up an idempotent producer for good.
     client: RwLock<Arc<Client>>,
@@ -37,6 +38,7 @@ impl Producer {
         let client = make(settings)?;
         Ok(Self {
             settings: settings.clone(),
+            topic: settings.events(),
             shards: sources.shards(),
             sources,
             client: RwLock::new(Arc::new(client)),
@@ -84,7 +86,7 @@ impl Producer {
         let (partition, offset) = (place.partition.to_string(), record.at.position.0.to_string());
         let reason = poison.to_string();
         let ours = [
-            ("postrider_topic", place.topic),
+            ("postrider_topic", &*place.topic),
             ("postrider_partition", &partition),
             ("postrider_offset", &offset),
             ("postrider_reason", &reason),
@@ -123,9 +125,9 @@ impl Producer {
         let shard = self.shard_of(record);
         let headers = record.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_str(), value.as_deref()));
-        let place = self.sources.place(shard)?;
-        let mut message: FutureRecord<'_, [u8], [u8]> =
-            FutureRecord::to(place.topic).partition(place.partition).headers(to_headers(headers));
+        let mut message: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&self.topic)
+            .partition(i32::from(shard.0))
+            .headers(to_headers(headers));
         if let Some(key) = &record.key {
             message = message.key(key);
         }

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::record::Origin;
 use domain::{LogPosition, Position, Shard, Timestamp};
 use ports::{Bounds, Clock, Error, ErrorKind, LogRecord, RangePage};
 use rdkafka::config::FromClientConfigAndContext as _;
@@ -71,7 +70,7 @@ impl Readers {
             return Ok(RangePage { records: Vec::new(), next: (from < to).then_some(from) });
         }
         let range = Range {
-            place: OwnedPlace::of(&self.sources, shard)?,
+            place: self.sources.place(shard)?,
             from: offset(from),
             to: offset(to),
             limit,
@@ -87,7 +86,7 @@ impl Readers {
     ) -> ports::Result<Position> {
         // Negative times have other meanings in Kafka's protocol.
         let time = time.as_millis().max(0);
-        let OwnedPlace { topic, partition, .. } = OwnedPlace::of(&self.sources, shard)?;
+        let Place { topic, partition, .. } = self.sources.place(shard)?;
         let found = self.with(move |client| {
             let mut asked = TopicPartitionList::new();
             asked.add_partition_offset(&topic, partition, Offset::Offset(time))?;
@@ -105,7 +104,7 @@ impl Readers {
     }
 
     pub(crate) async fn bounds(self: &Arc<Self>, shard: Shard) -> ports::Result<Bounds> {
-        let OwnedPlace { topic, partition, .. } = OwnedPlace::of(&self.sources, shard)?;
+        let Place { topic, partition, .. } = self.sources.place(shard)?;
         let found =
             self.with(move |client| client.fetch_watermarks(&topic, partition, CALL_TIMEOUT));
         let (low, next) = found.await?;
@@ -146,23 +145,8 @@ fn offset(position: Position) -> i64 {
     i64::try_from(position.0).unwrap_or(i64::MAX)
 }
 
-/// Where a shard lies, for another thread.
-struct OwnedPlace {
-    shard: Shard,
-    topic: String,
-    partition: i32,
-    origin: Origin,
-}
-
-impl OwnedPlace {
-    fn of(sources: &Sources, shard: Shard) -> ports::Result<Self> {
-        let Place { topic, partition, origin } = sources.place(shard)?;
-        Ok(Self { shard, topic: topic.to_owned(), partition, origin: origin.clone() })
-    }
-}
-
 struct Range {
-    place: OwnedPlace,
+    place: Place,
     from: i64,
     to: i64,
     limit: usize,
@@ -193,7 +177,7 @@ impl Range {
     }
 
     fn read_from(&self, client: &Client, from: i64) -> KafkaResult<RangePage> {
-        let OwnedPlace { shard, topic, partition, origin } = &self.place;
+        let Place { topic, partition, .. } = &self.place;
         let mut place = TopicPartitionList::new();
         place.add_partition_offset(topic, *partition, Offset::Offset(from))?;
         client.assign(&place)?;
@@ -217,7 +201,7 @@ impl Range {
                         let next = Some(Position(message.offset().unsigned_abs()));
                         return Ok(RangePage { records, next });
                     }
-                    let record = crate::record::from_message(&message, *shard, origin);
+                    let record = crate::record::from_message(&message, &self.place);
                     bytes += record.record.size();
                     let is_last = message.offset() + 1 >= self.to;
                     records.push(record);

@@ -3,23 +3,21 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use domain::record::{Origin, Record};
-use domain::{LogPosition, Position, Shard, Timestamp};
+use domain::record::Record;
+use domain::{LogPosition, Position, Timestamp};
 use ports::LogRecord;
 use rdkafka::Message as _;
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers as _, OwnedHeaders};
 
+use crate::sources::Place;
+
 /// A message of a shard as a record of the log.
-pub(crate) fn from_message(
-    message: &BorrowedMessage<'_>,
-    shard: Shard,
-    origin: &Origin,
-) -> LogRecord {
+pub(crate) fn from_message(message: &BorrowedMessage<'_>, place: &Place) -> LogRecord {
     let copied = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
     LogRecord {
-        at: LogPosition { shard, position: Position(message.offset().unsigned_abs()) },
+        at: LogPosition { shard: place.shard, position: Position(message.offset().unsigned_abs()) },
         time: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or_default()),
-        origin: origin.clone(),
+        trust: place.trust.clone(),
         record: Record {
             key: message.key().map(copied),
             headers: message.headers().map(headers).unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use domain::TenantId;
-use domain::record::Origin;
+use domain::record::Trust;
 
 /// How members of the consumer group agree on who owns what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,7 +40,7 @@ pub struct Source {
     /// Its name.
     pub topic: String,
     /// How far its producers are believed.
-    pub origin: Origin,
+    pub trust: Trust,
 }
 
 impl Source {
@@ -64,20 +64,21 @@ impl Source {
                 Self::NUMBER_MAX
             )
         })?;
-        if topic.len() > 249 || !is_topic_text(topic) {
+        // Kafka's own rule (`org.apache.kafka.common.internals.Topic`).
+        if topic.len() > 249 || !is_topic_text(topic) || matches!(topic, "." | "..") {
             return Err(format!("{topic:?} is not a topic's name"));
         }
-        let origin = match trust.map(|trust| trust.split_once('=').unwrap_or((trust, ""))) {
-            None => Origin::Of(TenantId::default_tenant()),
-            Some(("trusted", "")) => Origin::Trusted,
-            Some(("tenant", tenant)) => Origin::Of(
+        let trust = match trust.map(|trust| trust.split_once('=').unwrap_or((trust, ""))) {
+            None => Trust::Only(TenantId::default_tenant()),
+            Some(("trusted", "")) => Trust::AnyTenant,
+            Some(("tenant", tenant)) => Trust::Only(
                 TenantId::parse(tenant).map_err(|error| format!("tenant {tenant:?}: {error}"))?,
             ),
             Some(_) => {
                 return Err("after the topic write tenant=ID, or trusted, or nothing".to_owned());
             }
         };
-        Ok(Self { number, topic: topic.to_owned(), origin })
+        Ok(Self { number, topic: topic.to_owned(), trust })
     }
 }
 
@@ -153,7 +154,7 @@ impl Settings {
     /// Whether a name may begin topics: letters, digits, `.`, `_` and `-`, 1 to 200 of them (Kafka allows 249 for the whole).
     #[must_use]
     pub fn is_topic_prefix(text: &str) -> bool {
-        (1..=200).contains(&text.len()) && is_topic_text(text)
+        (1..=200).contains(&text.len()) && is_topic_text(text) && !text.starts_with('.')
     }
 
     /// Whether a property is one that Postrider sets itself.
@@ -165,7 +166,7 @@ impl Settings {
     /// The topics that events are read from, the one that is appended to first.
     #[must_use]
     pub fn sources(&self) -> Vec<Source> {
-        let ours = Source { number: 0, topic: self.events(), origin: Origin::Trusted };
+        let ours = Source { number: 0, topic: self.events(), trust: Trust::AnyTenant };
         std::iter::once(ours).chain(self.topics.iter().cloned()).collect()
     }
 
@@ -200,7 +201,7 @@ impl Settings {
 
 fn is_topic_text(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    text.bytes().all(allowed) && !text.starts_with('.')
+    text.bytes().all(allowed)
 }
 
 impl fmt::Debug for Settings {
@@ -222,11 +223,11 @@ mod tests {
 
     #[test]
     fn a_source_is_a_number_a_topic_and_whom_it_speaks_for() {
-        let of = |tenant| Origin::Of(TenantId::parse(tenant).expect("a tenant"));
+        let of = |tenant| Trust::Only(TenantId::parse(tenant).expect("a tenant"));
         let read =
-            |text| Source::parse(text).map(|source| (source.number, source.topic, source.origin));
+            |text| Source::parse(text).map(|source| (source.number, source.topic, source.trust));
         assert_eq!(read("1 orders tenant=acme"), Ok((1, "orders".to_owned(), of("acme"))));
-        assert_eq!(read("2  bus  trusted"), Ok((2, "bus".to_owned(), Origin::Trusted)));
+        assert_eq!(read("2  bus  trusted"), Ok((2, "bus".to_owned(), Trust::AnyTenant)));
         assert_eq!(read("30 misc"), Ok((30, "misc".to_owned(), of("default"))));
         for wrong in [
             "",

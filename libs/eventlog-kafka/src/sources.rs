@@ -1,7 +1,9 @@
 //! The topics that events come from, and how their partitions are numbered as shards.
 
+use std::sync::Arc;
+
 use domain::Shard;
-use domain::record::Origin;
+use domain::record::Trust;
 use ports::{Error, ErrorKind, Shards};
 
 use crate::settings::{Settings, Source};
@@ -16,30 +18,38 @@ pub(crate) struct Sources(Vec<Counted>);
 /// A topic, and how many partitions it has.
 #[derive(Debug)]
 struct Counted {
-    source: Source,
+    number: u16,
+    topic: Arc<str>,
+    trust: Trust,
     partitions: u16,
 }
 
 /// Where a shard lies in the cluster.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
-    pub(crate) topic: &'a str,
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) shard: Shard,
+    pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
-    pub(crate) origin: &'a Origin,
+    pub(crate) trust: Trust,
 }
 
 impl Sources {
     /// The topics that the settings name, each with its partitions, in the order of [`Settings::sources`].
     pub(crate) fn new(settings: &Settings, partitions: impl IntoIterator<Item = u16>) -> Self {
-        let counted = settings.sources().into_iter().zip(partitions);
-        Self(counted.map(|(source, partitions)| Counted { source, partitions }).collect())
+        let counted = |(source, partitions): (Source, u16)| Counted {
+            number: source.number,
+            topic: source.topic.into(),
+            trust: source.trust,
+            partitions,
+        };
+        Self(settings.sources().into_iter().zip(partitions).map(counted).collect())
     }
 
     pub(crate) fn shards(&self) -> Shards {
         let (appended, others) =
             self.0.split_first().map_or((0, &[][..]), |(first, others)| (first.partitions, others));
         let numbered = |counted: &Counted| {
-            let first = counted.source.number * PARTITIONS_MAX;
+            let first = counted.number * PARTITIONS_MAX;
             (first..first + counted.partitions).map(Shard)
         };
         Shards::new(appended, others.iter().flat_map(numbered))
@@ -47,29 +57,33 @@ impl Sources {
 
     /// The names of the topics.
     pub(crate) fn topics(&self) -> Vec<&str> {
-        self.0.iter().map(|counted| counted.source.topic.as_str()).collect()
+        self.0.iter().map(|counted| &*counted.topic).collect()
     }
 
     /// What a partition is called; `None` when its topic is none of these.
     pub(crate) fn shard(&self, topic: &str, partition: i32) -> Option<Shard> {
-        let counted = self.0.iter().find(|counted| counted.source.topic == topic)?;
+        let counted = self.0.iter().find(|counted| &*counted.topic == topic)?;
         let partition = u16::try_from(partition).ok().filter(|number| *number < PARTITIONS_MAX)?;
-        Some(Shard(counted.source.number * PARTITIONS_MAX + partition))
+        Some(Shard(counted.number * PARTITIONS_MAX + partition))
     }
 
     /// Where a shard lies.
     ///
     /// # Errors
     /// When it is of no topic of these.
-    pub(crate) fn place(&self, shard: Shard) -> ports::Result<Place<'_>> {
+    pub(crate) fn place(&self, shard: Shard) -> ports::Result<Place> {
         let (number, partition) = (shard.0 / PARTITIONS_MAX, shard.0 % PARTITIONS_MAX);
-        let counted = self.0.iter().find(|counted| counted.source.number == number);
+        let counted = self.0.iter().find(|counted| counted.number == number);
         let counted = counted.ok_or_else(|| {
             let message = format!("shard {} is of topic number {number}, which kafka.topics does not name any more: name it again", shard.0);
             Error::new(ErrorKind::Unavailable, message)
         })?;
-        let Source { topic, origin, .. } = &counted.source;
-        Ok(Place { topic, partition: i32::from(partition), origin })
+        Ok(Place {
+            shard,
+            topic: counted.topic.clone(),
+            partition: i32::from(partition),
+            trust: counted.trust.clone(),
+        })
     }
 }
 
@@ -83,20 +97,20 @@ mod tests {
     fn the_shards_of_a_topic_are_numbered_from_its_own_number_on() {
         let mut settings = Settings::new(Vec::new(), "p");
         let source = |text| Source::parse(text).expect("a topic");
-        settings.topics = vec![source("2 orders tenant=acme"), source("30 bus trusted")];
-        let sources = Sources::new(&settings, [3, 2, 1]);
-        assert_eq!(sources.topics(), ["p.events", "orders", "bus"]);
+        settings.topics = vec![source("30 bus trusted"), source("2 orders tenant=acme")];
+        let sources = Sources::new(&settings, [3, 1, 2]);
+        assert_eq!(sources.topics(), ["p.events", "bus", "orders"]);
         let shards = sources.shards();
         assert_eq!(shards.appended(), 3);
         let all: Vec<u16> = shards.all().map(|shard| shard.0).collect();
         assert_eq!(all, [0, 1, 2, 2_048, 2_049, 30_720]);
         for shard in shards.all() {
             let place = sources.place(shard).expect("one of ours");
-            assert_eq!(sources.shard(place.topic, place.partition), Some(shard));
+            assert_eq!(sources.shard(&place.topic, place.partition), Some(shard));
         }
         let bound = sources.place(Shard(2_049)).expect("one of ours");
-        let acme = Origin::Of(TenantId::parse("acme").expect("a tenant"));
-        assert_eq!((bound.topic, bound.partition, bound.origin), ("orders", 1, &acme));
+        let acme = Trust::Only(TenantId::parse("acme").expect("a tenant"));
+        assert_eq!((&*bound.topic, bound.partition, bound.trust), ("orders", 1, acme));
         assert_eq!(sources.shard("p.hints", 0), None);
         assert_eq!(sources.shard("orders", 1_024), None, "it would be another topic's");
         let error = sources.place(Shard(1_024)).expect_err("no topic has number 1").to_string();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::record::{self, Origin, Poison, Record};
+use domain::record::{self, Poison, Record, Trust};
 use domain::{ApiVersion, Epoch, Event, LogPosition, Position, Shard, Timestamp, shard_of_key};
 
 use crate::{Error, Lease, Result};
@@ -86,7 +86,9 @@ impl Shards {
     /// The shards 0 to before `appended`, and others that are not among them.
     #[must_use]
     pub fn new(appended: u16, others: impl IntoIterator<Item = Shard>) -> Self {
-        Self { appended, others: others.into_iter().collect() }
+        let mut others: Vec<Shard> = others.into_iter().collect();
+        others.sort_unstable();
+        Self { appended, others: others.into() }
     }
 
     /// How many shards are appended to: they are numbered from 0.
@@ -186,7 +188,7 @@ pub struct LogRecord {
     /// When the log took it.
     pub time: Timestamp,
     /// How far its writer is believed.
-    pub origin: Origin,
+    pub trust: Trust,
     /// The record.
     pub record: Record,
 }
@@ -197,7 +199,7 @@ impl LogRecord {
     /// # Errors
     /// [`Poison`] says why it is none.
     pub fn event(&self, api_version: &ApiVersion) -> std::result::Result<Event, Poison> {
-        record::decode(&self.record, self.at, self.time, &self.origin, api_version)
+        record::decode(&self.record, self.at, self.time, &self.trust, api_version)
     }
 }
 

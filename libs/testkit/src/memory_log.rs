@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use domain::record::{Origin, Poison, Record};
+use domain::record::{Poison, Record, Trust};
 use domain::{Epoch, LogPosition, Position, Shard, Timestamp, shard_of_key};
 use ports::{
     AckError, Appended, Bounds, Clock, Consumer, ConsumerItem, Error, ErrorKind, EventLog, Lease,
@@ -146,7 +146,7 @@ impl State {
             .ok_or_else(|| Error::new(ErrorKind::Bug, "a shard that does not exist"))?;
         let at = LogPosition { shard: Shard(number), position: shard.next };
         shard.next = shard.next.next();
-        shard.records.insert(at.position, LogRecord { at, time, origin: Origin::Trusted, record });
+        shard.records.insert(at.position, LogRecord { at, time, trust: Trust::AnyTenant, record });
         Ok(Appended { at, time })
     }
 

@@ -11,8 +11,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{
-    API_VERSION, CHANNELS, CONTENT_TYPE, DELIVER_AT, ID, IDEMPOTENCY_KEY, ORDERING_KEY, Origin,
-    Poison, REVISION, Record, SOURCE, SPEC, TENANT, TIME, TRACEPARENT, TYPE, id_of_place,
+    API_VERSION, CHANNELS, CONTENT_TYPE, DELIVER_AT, ID, IDEMPOTENCY_KEY, ORDERING_KEY, Poison,
+    REVISION, Record, SOURCE, SPEC, TENANT, TIME, TRACEPARENT, TYPE, Trust, id_of_place,
 };
 use crate::{
     ApiVersion, ContentType, Event, EventId, EventType, LogPosition, Revision, TenantId, Timestamp,
@@ -243,7 +243,7 @@ impl Draft<'_> {
         self,
         at: LogPosition,
         log_time: Timestamp,
-        origin: &Origin,
+        trust: &Trust,
         api_version: &ApiVersion,
     ) -> Result<Event, Poison> {
         let poison =
@@ -271,7 +271,7 @@ impl Draft<'_> {
         };
         let created_at = time(names.time, self.time.as_deref())?;
         let event = Event {
-            tenant: tenant(self.tenant, origin)?,
+            tenant: tenant(self.tenant, trust)?,
             id,
             event_type,
             created_at: created_at.unwrap_or(log_time),
@@ -284,7 +284,7 @@ impl Draft<'_> {
             // Stamped by the API. From anybody else, a wrong one would let the workers wait for it.
             revision: self
                 .revision
-                .filter(|_| *origin == Origin::Trusted)
+                .filter(|_| *trust == Trust::AnyTenant)
                 .and_then(|text| text.parse().ok())
                 .map(Revision),
             traceparent: self.traceparent.map(Arc::from),
@@ -295,16 +295,16 @@ impl Draft<'_> {
     }
 }
 
-fn tenant(named: Option<&str>, origin: &Origin) -> Result<TenantId, Poison> {
+fn tenant(named: Option<&str>, trust: &Trust) -> Result<TenantId, Poison> {
     let named = named.map(TenantId::parse).transpose();
     let named = named.map_err(|error| Poison { field: TENANT, reason: error.to_string() })?;
-    match (named, origin) {
-        (Some(named), Origin::Of(tenant)) if named != *tenant => Err(Poison {
+    match (named, trust) {
+        (Some(named), Trust::Only(tenant)) if named != *tenant => Err(Poison {
             field: TENANT,
             reason: format!("is {named}, and the topic is bound to tenant {tenant}"),
         }),
-        (_, Origin::Of(tenant)) => Ok(tenant.clone()),
-        (named, Origin::Trusted) => Ok(named.unwrap_or_else(TenantId::default_tenant)),
+        (_, Trust::Only(tenant)) => Ok(tenant.clone()),
+        (named, Trust::AnyTenant) => Ok(named.unwrap_or_else(TenantId::default_tenant)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading: by position, by range, by time.
 
-use domain::record::Origin;
+use domain::record::Trust;
 use domain::{LogPosition, Position, Shard, Timestamp};
 use ports::{Bounds, LogRecord};
 use rusqlite::{Connection, OptionalExtension as _, Row};
@@ -124,7 +124,7 @@ fn record(row: &Row<'_>) -> Result<LogRecord, Fault> {
     Ok(LogRecord {
         at: LogPosition::from_packed(row.get(0)?),
         time: Timestamp::from_millis(row.get(1)?),
-        origin: Origin::Trusted,
+        trust: Trust::AnyTenant,
         record: decode_head(head, value)?,
     })
 }

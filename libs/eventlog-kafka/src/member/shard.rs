@@ -1,9 +1,9 @@
 //! One shard that is a member's.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use domain::record::Origin;
-use domain::{Epoch, Position, Shard};
+use domain::{Epoch, Position};
 use ports::{ConsumerItem, Lease, LogRecord};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
@@ -11,6 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::context::MemberContext;
 use super::position;
+use crate::sources::Place;
 
 /// Most records and bytes of a batch (`ConsumerItem::Records`).
 const BATCH_RECORDS: usize = 500;
@@ -18,8 +19,7 @@ const BATCH_BYTES: usize = 1024 * 1024;
 
 /// A partition that the group has given us.
 pub(super) struct Owned {
-    pub(super) shard: Shard,
-    pub(super) origin: Origin,
+    pub(super) place: Place,
     pub(super) epoch: Epoch,
     pub(super) lease: Lease,
     queue: PartitionQueue<MemberContext>,
@@ -41,14 +41,6 @@ pub(super) struct Owned {
     head: i64,
 }
 
-/// A shard with a new epoch.
-pub(super) struct Claimed {
-    pub(super) shard: Shard,
-    pub(super) origin: Origin,
-    pub(super) epoch: Epoch,
-    pub(super) lease: Lease,
-}
-
 /// What one look at a partition's queue gave.
 pub(super) enum Fetched {
     Nothing,
@@ -59,19 +51,19 @@ pub(super) enum Fetched {
 }
 
 impl Owned {
-    /// A shard where the group stands at `stands`, and whose log goes from `low` to before `head`.
+    /// A shard with a new epoch, without a lease yet, where the group stands at `stands`, and whose log goes from `low` to before `head`.
     pub(super) fn new(
-        Claimed { shard, origin, epoch, lease }: Claimed,
+        place: Place,
         queue: PartitionQueue<MemberContext>,
+        epoch: Epoch,
         stands: i64,
         acked: bool,
         (low, head): (i64, i64),
     ) -> Self {
         Self {
-            shard,
-            origin,
+            place,
             epoch,
-            lease,
+            lease: Lease::until(Duration::ZERO),
             queue,
             stands,
             acked,
@@ -110,7 +102,7 @@ impl Owned {
             return Vec::new();
         }
         let mut items = vec![ConsumerItem::Assigned {
-            shard: self.shard,
+            shard: self.place.shard,
             epoch: self.epoch,
             acked: self.acked.then(|| position(self.stands - 1)),
             head: position(self.head),
@@ -118,7 +110,7 @@ impl Owned {
         }];
         if self.stands < self.low {
             let (from, to) = (position(self.stands), position(self.low));
-            items.push(ConsumerItem::Gap { shard: self.shard, from, to });
+            items.push(ConsumerItem::Gap { shard: self.place.shard, from, to });
         }
         items
     }
@@ -126,7 +118,7 @@ impl Owned {
     /// Goes on at `to`: what lies between is gone.
     pub(super) fn gap(&mut self, to: i64) -> ConsumerItem {
         let from = std::mem::replace(&mut self.next, to);
-        ConsumerItem::Gap { shard: self.shard, from: position(from), to: position(to) }
+        ConsumerItem::Gap { shard: self.place.shard, from: position(from), to: position(to) }
     }
 
     /// Takes what has been fetched, at most a batch.
@@ -136,11 +128,9 @@ impl Owned {
         while records.len() < BATCH_RECORDS {
             let record = match self.left.take().or_else(|| self.early.pop_front()) {
                 Some(record) => record,
-                None => match self.queue.poll(std::time::Duration::ZERO) {
+                None => match self.queue.poll(Duration::ZERO) {
                     None => break,
-                    Some(Ok(message)) => {
-                        crate::record::from_message(&message, self.shard, &self.origin)
-                    }
+                    Some(Ok(message)) => crate::record::from_message(&message, &self.place),
                     Some(Err(error)) if !records.is_empty() => {
                         // Said again by librdkafka when it is met the next time.
                         tracing::debug!(%error, "Kafka's consumer met an error behind records");

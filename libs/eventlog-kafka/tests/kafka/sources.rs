@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::record::{Origin, Poison, Record};
+use domain::record::{Poison, Record, Trust};
 use domain::{Epoch, Position, Shard, TenantId, Timestamp};
 use ports::{Consumer, ConsumerItem, EventLog, LogRecord};
 use postrider_eventlog_kafka::{Settings, Source};
@@ -85,10 +85,10 @@ async fn records_of_other_topics_have_shards_of_their_own_and_speak_for_whom_the
     let (assigned, found) = read(&mut *consumer, 3).await;
     let names: Vec<u16> = assigned.iter().map(|(shard, _)| shard.0).collect();
     assert_eq!(names, shards);
-    let acme = Origin::Of(TenantId::parse("acme").expect("a tenant"));
-    let seen: Vec<_> = found.iter().map(|one| (one.at.shard.0, one.origin.clone())).collect();
+    let acme = Trust::Only(TenantId::parse("acme").expect("a tenant"));
+    let seen: Vec<_> = found.iter().map(|one| (one.at.shard.0, one.trust.clone())).collect();
     let own_shard = own.at.shard.0;
-    assert_eq!(seen, [(own_shard, Origin::Trusted), (1_025, acme), (2_048, Origin::Trusted)]);
+    assert_eq!(seen, [(own_shard, Trust::AnyTenant), (1_025, acme), (2_048, Trust::AnyTenant)]);
 
     let order = &found[1];
     assert_eq!(log.read(order.at).await.expect("read").as_ref(), Some(order));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::record::{Origin, Record};
+use domain::record::{Record, Trust};
 use domain::{LogPosition, Position};
 
 use super::sample::record;
@@ -70,7 +70,7 @@ pub async fn el_1_what_was_answered_is_there_after_a_restart(fixture: &impl LogF
         let found = soon("read", log.read(answer.at)).await.expect("read");
         let (at, time) = (answer.at, answer.time);
         let record = record(Some("k"), n);
-        let expected = LogRecord { at, time, origin: Origin::Trusted, record };
+        let expected = LogRecord { at, time, trust: Trust::AnyTenant, record };
         assert_eq!(found, Some(expected));
     }
     let more = append(&log, vec![record(Some("k"), 50)]).await;

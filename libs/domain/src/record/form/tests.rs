@@ -17,7 +17,7 @@ fn record(headers: &[(&str, &'static str)], value: &'static str) -> Record {
 
 fn read(record: &Record) -> Result<Event, Poison> {
     let version = ApiVersion::parse("2026-01-01").expect("valid");
-    decode(record, AT, Timestamp::from_millis(5), &Origin::Trusted, &version)
+    decode(record, AT, Timestamp::from_millis(5), &Trust::AnyTenant, &version)
 }
 
 #[test]
