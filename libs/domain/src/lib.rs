@@ -14,6 +14,7 @@ pub mod egress_policy;
 mod endpoint;
 mod event;
 mod header_rules;
+mod idempotency;
 mod ids;
 mod lane;
 pub mod limits;
@@ -35,6 +36,7 @@ pub use delivery_state::{DeliveryState, DeliverySummary};
 pub use endpoint::{DisableReason, Endpoint, EndpointState, SealedSecret};
 pub use event::{ApiVersion, ContentType, Event, EventRef, is_channel};
 pub use header_rules::{HeaderError, check_custom_header};
+pub use idempotency::Content;
 pub use ids::{
     AttemptId, EndpointId, EndpointUid, EventId, EventType, IdError, RunId, SubscriptionId,
     TenantId,

@@ -114,7 +114,7 @@ pub fn encode(event: &Event) -> Record {
 
 /// Reads a record as an event, in any of its forms: a CloudEvent in binary mode, a structured one, or the JSON envelope.
 ///
-/// `at` and `log_time` are the record's place and time: an event without an id gets one from its place, one without a time gets the record's.
+/// `at` and `log_time` are the record's place and time: an event without an id gets one from its idempotency key, else from its place, one without a time gets the record's.
 /// `trust` decides whose event it is. `api_version` stands in for a missing one.
 ///
 /// # Errors
@@ -129,7 +129,13 @@ pub fn decode(
     form::of(record)?.event(at, log_time, trust, api_version)
 }
 
-/// The id of a record that has none: `log_<shard>_<position>`, the same at every read.
+/// Whether an event of this place has an id of its own, and not the one of its place.
+#[must_use]
+pub fn has_own_id(event: &Event, at: LogPosition) -> bool {
+    event.id != id_of_place(at)
+}
+
+/// The id of a record that has neither id nor idempotency key: `log_<shard>_<position>`, the same at every read.
 fn id_of_place(at: LogPosition) -> EventId {
     let text = format!("log_{}_{}", at.shard.0, at.position.0);
     EventId::parse(&text).expect("digits and underscores within 64 characters are a valid id")

@@ -7,7 +7,7 @@ use delivery::EngineConfig;
 use domain::ApiVersion;
 use ports::{
     BacklogStore, Clock, ConfigFeed, ConfigStore, DeadLetterStore, EventLog, EventStore,
-    InboxStore, KeyProvider, LaneStore, Rng, Sender,
+    IdempotencyStore, InboxStore, KeyProvider, LaneStore, Rng, Sender,
 };
 
 /// Settings of the role.
@@ -58,6 +58,8 @@ pub struct Deps {
     pub dead_letters: Arc<dyn DeadLetterStore>,
     /// Commands.
     pub inbox: Arc<dyn InboxStore>,
+    /// Publishers' keys.
+    pub idempotency: Arc<dyn IdempotencyStore>,
     /// Configuration.
     pub config: Arc<dyn ConfigStore>,
     /// Hints of its changes.

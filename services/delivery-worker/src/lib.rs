@@ -20,6 +20,7 @@ mod looks;
 mod poison;
 mod progress;
 mod reader;
+mod recent;
 mod recorder;
 mod target;
 mod tenants;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use delivery::{Effect, LoadToken, LoadedDelivery};
 use domain::{
     BacklogKey, EndpointState, EndpointUid, Event, EventRef, FactKind, LaneKey, LastKnown,
-    LogPosition, Position, Revision, RunId, RunState, Shard, TenantId,
+    LogPosition, Position, Revision, RunId, RunState, Shard, TenantId, Timestamp,
 };
 use ports::{Applied, Hint, LogRecord, StateChange};
 
@@ -143,16 +143,46 @@ impl Looks {
             return Ok(Input::Scanned(lane, Vec::new(), None));
         };
         self.report_gap(lane, tenant, from, page.records.first()).await?;
-        let mut matched: Vec<(EventRef, Arc<Event>)> = Vec::new();
+        let mut matched: Vec<(Timestamp, EventRef, Arc<Event>)> = Vec::new();
         for record in &page.records {
             let Some(event) = self.decode(record).filter(|event| event.tenant == *tenant) else {
                 continue;
             };
             if view.matcher.matches_endpoint(&event, lane.endpoint) {
-                matched.push((reference(record.at, &event), Arc::new(event)));
+                matched.push((record.time, reference(record.at, &event), Arc::new(event)));
             }
         }
-        Ok(Input::Scanned(lane, matched, page.next))
+        let firsts = self.firsts(tenant, matched).await?;
+        Ok(Input::Scanned(lane, firsts, page.next))
+    }
+
+    /// Leaves out what the intake left out: plain producers' events whose key another one had before (DL-7). Keys are remembered for 24 h; of older ones both are
+    /// delivered.
+    async fn firsts(
+        &self,
+        tenant: &TenantId,
+        matched: Vec<(Timestamp, EventRef, Arc<Event>)>,
+    ) -> ports::Result<Vec<(EventRef, Arc<Event>)>> {
+        let key_of = |event: &Event| match event.revision {
+            // The API looked.
+            Some(_) => None,
+            None => event.idempotency_key.clone(),
+        };
+        let keyed: Vec<Option<Arc<str>>> =
+            matched.iter().map(|(_, _, event)| key_of(event)).collect();
+        let keys: Vec<&str> = keyed.iter().flatten().map(AsRef::as_ref).collect();
+        let rows = if keys.is_empty() {
+            Vec::new()
+        } else {
+            self.deps.idempotency.get(tenant, &keys).await?
+        };
+        let mut rows = rows.into_iter();
+        let first = |((time, at, event), key): ((Timestamp, EventRef, _), Option<Arc<str>>)| {
+            let row = key.and_then(|_| rows.next().flatten());
+            let is_repeat = row.is_some_and(|row| row.at != at.at && row.time <= time);
+            (!is_repeat).then_some((at, event))
+        };
+        Ok(matched.into_iter().zip(keyed).filter_map(first).collect())
     }
 
     /// Says so when the log does not hold all that is to be caught up any more (DL-8). Once: the mark moves past the gap with the answer.

@@ -1,5 +1,7 @@
 //! Takes records from the log, decodes and matches them, and acks what is handed off.
 
+mod repeats;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +15,13 @@ use ports::{AckError, Consumer, ConsumerItem, Lease, LogRecord};
 use runtime::Shutdown;
 use tokio::sync::mpsc;
 
+use self::repeats::Decided;
 use crate::calls::{cause, next_wait, remedy, within};
 use crate::config::{Config, Deps};
 use crate::former::Former;
 use crate::poison::PoisonWatch;
 use crate::progress::Follower;
+use crate::recent::Recent;
 use crate::tenants::{TenantView, Tenants};
 
 /// What the loop hears of the log.
@@ -38,7 +42,7 @@ pub(crate) enum FromLog {
     Revoked(Shard),
 }
 
-/// A record with the endpoints that it matches; `None` where it is no event.
+/// A record with the endpoints that it matches; `None` where it is no event, or a repeat of one.
 pub(crate) struct MatchedRecord {
     pub(crate) at: LogPosition,
     pub(crate) bytes: usize,
@@ -66,6 +70,7 @@ pub(crate) struct Reader {
     pub(crate) poison: PoisonWatch,
     pub(crate) former: Former,
     pub(crate) progress: Follower,
+    pub(crate) recent: Recent,
 }
 
 impl Reader {
@@ -210,10 +215,11 @@ impl Reader {
             };
             let view = views.get(&event.tenant).ok_or_else(unknown)?;
             let uids = view.matcher.matching(&event).into_iter().collect();
-            Ok((event, uids))
+            Ok(Some((event, uids)))
         };
-        let decided: Vec<Result<Matched, Poison>> =
+        let mut decided: Vec<Decided> =
             decoded.into_iter().map(|event| event.and_then(known)).collect();
+        self.leave_out_repeats(&records, &mut decided).await;
         if self.poison.stops_at(shard, decided.iter().map(Result::is_err)) {
             tracing::error!(
                 shard = shard.0,
@@ -225,7 +231,7 @@ impl Reader {
         for (record, decided) in records.into_iter().zip(decided) {
             let bytes = record.record.size();
             let found = match decided {
-                Ok(found) => Some(found),
+                Ok(found) => found,
                 Err(poison) => {
                     self.set_aside(&record, &poison).await;
                     None

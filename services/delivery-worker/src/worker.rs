@@ -29,6 +29,7 @@ use crate::looks::{Look, LookOwner, LookQueue, Looks};
 use crate::poison::PoisonWatch;
 use crate::progress::{self, Follower};
 use crate::reader::{Acks, FromLog, Reader};
+use crate::recent::Recent;
 use crate::recorder::Recording;
 use crate::target::Target;
 use crate::tenants::{TenantView, Tenants, keep_fresh};
@@ -169,6 +170,7 @@ impl Worker {
             poison: self.poison.clone(),
             former: self.former.clone(),
             progress: self.progress.clone(),
+            recent: Recent::default(),
         };
         let stop = shutdown.clone();
         tasks.spawn(async move {

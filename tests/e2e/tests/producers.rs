@@ -139,3 +139,44 @@ async fn a_topic_that_is_bound_to_a_tenant_speaks_for_no_other() -> Result<()> {
     ensure!(names == ["own"], "the shards of other topics are listed too: {names:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_idempotency_key_is_one_event_whoever_publishes_it() -> Result<()> {
+    let Some(options) = Options::on_a_cluster() else { return Ok(()) };
+    let (Some(_), Some(_)) = (clients::python(), clients::kafka_jars()) else {
+        report("left out: no Python client or no jars of Kafka");
+        return Ok(());
+    };
+    let server = options.expect_error("is no event and is set aside").start().await?;
+    let api = Api::of(&server);
+    let receiver = answering(200).await?;
+    api.endpoint("shop", &receiver.url("/"), json!({})).await?;
+    let (broker, topic) = server.events().context("a server on Kafka")?;
+    let event = json!({ "type": "order.placed", "data": { "n": 1 }, "idempotencyKey": "of-api" });
+    let published = api.publish_event(event).await?;
+    let line = |partition_key: &str, key: &str, data: &str| {
+        let headers = format!("ce_type:order.placed,postrider_idempotency_key:{key}");
+        format!("{headers}\t{partition_key}\t{data}\n")
+    };
+    let lines = [
+        line("a", "of-api", r#"{"n":1}"#),
+        line("b", "of-producer", r#"{"n":2}"#),
+        line("b", "of-producer", r#"{"n":2}"#),
+    ];
+    console_producer(&broker, &topic, &lines.concat()).await?;
+    receiver.wait_for_count(2).await?;
+    // On other partitions, perhaps another worker's.
+    let lines =
+        [line("c", "of-producer", r#"{"n":2}"#), line("d", "of-producer", r#"{"n":"another"}"#)];
+    console_producer(&broker, &topic, &lines.concat()).await?;
+    let aside = set_aside(&broker, &topic, "another body").await?;
+    ensure!(aside.contains("postrider_idempotency_key"), "{aside}");
+    // By the order of each partition these come last.
+    let last = ["a", "b", "c", "d"].map(|key| line(key, &format!("last-{key}"), "{}"));
+    console_producer(&broker, &topic, &last.concat()).await?;
+    receiver.wait_for_count(6).await?;
+    let counts = receiver.count_by_event();
+    ensure!(counts.len() == 6 && counts.values().all(|count| *count == 1), "{counts:?}");
+    ensure!(counts.contains_key(&last_part(&published["id"])), "{counts:?}");
+    Ok(())
+}

@@ -264,21 +264,26 @@ impl Draft<'_> {
             .map_or_else(|| Ok(ContentType::json()), ContentType::parse);
         let version = self.api_version.as_deref();
         let version = version.map_or_else(|| Ok(api_version.clone()), ApiVersion::parse);
+        let tenant = tenant(self.tenant, trust)?;
+        let idempotency_key = key(names.idempotency_key, self.idempotency_key.as_deref())?;
         let id = match (self.id.as_deref(), self.source.as_deref()) {
-            (None, _) => id_of_place(at),
+            (None, _) => match &idempotency_key {
+                Some(key) => EventId::of_key(&tenant, key),
+                None => id_of_place(at),
+            },
             (Some(id), Some(source)) => EventId::of_cloud_event(source, id),
             (Some(id), None) => EventId::parse(id).map_err(poison(names.id))?,
         };
         let created_at = time(names.time, self.time.as_deref())?;
         let event = Event {
-            tenant: tenant(self.tenant, trust)?,
+            tenant,
             id,
             event_type,
             created_at: created_at.unwrap_or(log_time),
             api_version: version.map_err(poison(names.api_version))?,
             content_type: content_type.map_err(poison(names.content_type))?,
             ordering_key: key(names.ordering_key, self.ordering_key.as_deref())?,
-            idempotency_key: key(names.idempotency_key, self.idempotency_key.as_deref())?,
+            idempotency_key,
             channels: channels(names.channels, self.channels.as_deref())?,
             deliver_at: time(names.deliver_at, self.deliver_at.as_deref())?,
             // Stamped by the API. From anybody else, a wrong one would let the workers wait for it.

@@ -5,21 +5,18 @@
 //! *Dramatis personae.* Under `<key>` lies the row of an idempotency key: event, place, hash of the body. Under `event <id>` lies the same row again for an
 //! event whose id the publisher did not use as key, so that the event is found by id before its first attempt; no key has a blank.
 
-mod body_hash;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{
-    ApiVersion, ContentType, Event, EventId, EventType, Revision, TenantId, Timestamp, record,
+    ApiVersion, Content, ContentType, Event, EventId, EventType, Revision, TenantId, Timestamp,
+    record,
 };
 use ports::{Appended, ErrorKind, IdempotencyRow};
-use sha2::{Digest, Sha256};
 
 use super::seed::uuid_v7;
 use super::{App, Error};
-use body_hash::body_hash;
 
 /// An event to publish, valid in itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +32,20 @@ pub(crate) struct PublishDraft {
     pub(crate) deliver_at: Option<Timestamp>,
     /// When it happened; `None`: now.
     pub(crate) created_at: Option<Timestamp>,
+}
+
+impl PublishDraft {
+    /// What a repeat must have in common with it. `default` is the version that stands in for a missing one.
+    fn content(&self, default: &ApiVersion) -> Content<'_> {
+        Content {
+            event_type: &self.event_type,
+            content_type: &self.content_type,
+            data: &self.data,
+            api_version: self.api_version.as_ref().filter(|version| *version != default),
+            ordering_key: self.ordering_key.as_deref(),
+            channels: &self.channels,
+        }
+    }
 }
 
 /// A call of `PublishEvents`.
@@ -122,7 +133,7 @@ impl App {
                 plans.push(Plan::Append { id, key: None });
                 continue;
             };
-            let hash = body_hash(draft, &key);
+            let hash = draft.content(&self.config.api_version).hash(&key);
             if let Some((earlier, same)) = first.get(&key) {
                 if *same != hash {
                     return Err(reused(draft, index, &key));
@@ -131,7 +142,7 @@ impl App {
                 continue;
             }
             first.insert(Arc::clone(&key), (index, hash));
-            let id = draft.id.clone().unwrap_or_else(|| derived_id(&call.tenant, &key));
+            let id = draft.id.clone().unwrap_or_else(|| EventId::of_key(&call.tenant, &key));
             let id_is_lasting = id.as_str() != &*key;
             plans.push(Plan::Append { id, key: Some(Keyed { key, hash, id_is_lasting }) });
         }
@@ -284,15 +295,6 @@ fn key_of(draft: &PublishDraft) -> Option<Arc<str>> {
 fn reused(draft: &PublishDraft, index: usize, key: &str) -> Error {
     let field = if draft.idempotency_key.is_some() { "idempotency_key" } else { "id" };
     Error::IdempotencyKeyReused { field: format!("events[{index}].{field}"), key: key.to_owned() }
-}
-
-/// The id of an event that has a key and no id: the same at every repeat, whatever happened in between.
-fn derived_id(tenant: &TenantId, key: &str) -> EventId {
-    let digest =
-        Sha256::new().chain_update(tenant.as_str()).chain_update([0]).chain_update(key).finalize();
-    let mut bytes = [0; 16];
-    bytes.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
-    EventId::from_uuid(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }
 
 /// One result per event, in order. A duplicate within the batch shares its first one's fate.

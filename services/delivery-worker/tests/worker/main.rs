@@ -9,6 +9,7 @@ mod hooked;
 mod lost_keys;
 mod progress;
 mod regain;
+mod repeats;
 mod restart;
 mod schedule;
 mod slow_store;

@@ -96,6 +96,7 @@ impl World {
             lanes: store.clone(),
             dead_letters: store.clone(),
             inbox: store.clone(),
+            idempotency: store.clone(),
             config: store,
             feed: self.feed.clone(),
             keys: self.keys.clone(),

@@ -154,6 +154,7 @@ impl Engine {
             lanes: stores.lanes,
             dead_letters: stores.dead_letters,
             inbox: stores.inbox,
+            idempotency: stores.idempotency,
             config: stores.config,
             feed: self.feed.clone(),
             keys: self.keys.clone(),

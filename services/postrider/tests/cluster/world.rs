@@ -179,6 +179,7 @@ impl World {
                     lanes: stores.lanes,
                     dead_letters: stores.dead_letters,
                     inbox: stores.inbox,
+                    idempotency: stores.idempotency,
                     config: stores.config,
                     feed,
                     keys,
