@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use domain::{
     AttemptId, BacklogKey, BacklogRow, CommandId, DeadLetter, DeadLetterId, EndpointState,
-    EndpointUid, Epoch, Event, EventRef, Fact, LaneKey, LaneRow, Outcome, Position, RunId, Shard,
-    TenantId, Timestamp, Trigger,
+    EndpointUid, Epoch, Event, EventRef, Fact, LaneKey, LaneRow, Observation, Outcome, Position,
+    RunId, Shard, TenantId, Timestamp, Trigger,
 };
 
 /// Names an attempt between its start and its outcome.
@@ -25,6 +25,8 @@ pub struct LoadToken(pub(crate) u64);
 pub enum Effect {
     /// Send one request; answer with `handle_outcome`.
     Attempt(AttemptStart),
+    /// Tell those who watch of an attempt.
+    Observe(Box<Observation>),
     /// Make rows durable, again and again until they are; answer with `handle_written`.
     Write(Box<Write>),
     /// Read a part of a lane's backlog; answer with `handle_page`.

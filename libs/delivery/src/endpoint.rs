@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    DeliveryPolicy, DisableReason, EndpointState, EndpointUid, Revision, Shard, TenantId,
-    Timestamp, limits,
+    DeliveryPolicy, DisableReason, EndpointId, EndpointState, EndpointUid, Revision, Shard,
+    TenantId, Timestamp, limits,
 };
 
 use crate::breaker::{Breaker, probe_pace};
@@ -18,6 +18,8 @@ use crate::window::Window;
 pub struct EndpointSpec {
     /// The endpoint.
     pub uid: EndpointUid,
+    /// Its name, for observations.
+    pub id: EndpointId,
     /// Whose it is.
     pub tenant: TenantId,
     /// Where its requests go, for dead letters that no request ended.

@@ -253,7 +253,10 @@ impl Engine {
             }
             Effect::ReadBacklog { lane, .. } | Effect::Scan { lane, .. } => lane.shard != shard,
             Effect::Load { token, .. } => loads.contains_key(token),
-            Effect::Write(_) | Effect::SetState { .. } | Effect::Ack { .. } => true,
+            Effect::Observe(_)
+            | Effect::Write(_)
+            | Effect::SetState { .. }
+            | Effect::Ack { .. } => true,
         });
         for token in unsent {
             let Some(flight) = self.in_flight.remove(&token) else {

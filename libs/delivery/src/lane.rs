@@ -32,6 +32,17 @@ pub(crate) struct Item {
     pub(crate) queued_at: Timestamp,
 }
 
+impl Item {
+    /// Why the attempt to make is made.
+    pub(crate) fn trigger_of(&self, is_probe: bool) -> Trigger {
+        match (is_probe, self.number) {
+            (true, _) => Trigger::Probe,
+            (false, 1) => self.trigger,
+            (false, _) => Trigger::Retry,
+        }
+    }
+}
+
 /// What is handed off when the delivery has a durable successor or end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Origin {

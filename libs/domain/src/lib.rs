@@ -20,6 +20,7 @@ mod lane;
 pub mod limits;
 mod matching;
 mod murmur2;
+mod observation;
 mod outcome;
 mod payload;
 mod policy;
@@ -44,6 +45,7 @@ pub use ids::{
 pub use lane::{BreakerPhase, BreakerState, LaneKey, LaneRow};
 pub use matching::Matcher;
 pub use murmur2::{murmur2, shard_of_key};
+pub use observation::Observation;
 pub use outcome::{ErrorClass, Outcome, OutcomeKind, RetryAfter};
 pub use payload::{Payload, payload};
 pub use policy::{

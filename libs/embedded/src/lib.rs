@@ -21,6 +21,7 @@ mod file;
 mod head;
 mod lock;
 mod log;
+mod observations;
 mod open_mark;
 #[cfg(test)]
 mod plans;
@@ -33,4 +34,5 @@ pub use engine::{Embedded, Maintained, Options};
 pub use error::{Health, OpenError};
 pub use feed::InProcessFeed;
 pub use log::{Log, RECORD_BYTES_MAX};
+pub use observations::InProcessObservations;
 pub use store::Store;

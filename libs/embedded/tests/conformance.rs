@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use domain::Timestamp;
 use ports::conformance::{
     LogFixture, LogUnderTest, StoreFixture, StoreUnderTest, config_feed_suite, event_log_suite,
-    store_suite,
+    observations_suite, store_suite,
 };
 use ports::{Clock, EventLog, Stores};
-use postrider_embedded::{Embedded, InProcessFeed, Options};
+use postrider_embedded::{Embedded, InProcessFeed, InProcessObservations, Options};
 use tempfile::TempDir;
 use testkit::SimClock;
 
@@ -114,4 +114,9 @@ async fn the_embedded_stores_keep_their_contracts() {
 #[tokio::test]
 async fn the_feed_in_the_process_keeps_the_contract() {
     config_feed_suite(&InProcessFeed::new()).await;
+}
+
+#[tokio::test]
+async fn the_observations_in_the_process_keep_the_contract() {
+    observations_suite(&InProcessObservations::new()).await;
 }

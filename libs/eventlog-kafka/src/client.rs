@@ -104,6 +104,7 @@ pub(crate) fn careless_producer(settings: &Settings) -> ClientConfig {
         .set("queue.buffering.max.messages", "500000")
         .set("queue.buffering.max.kbytes", "65536")
         .set("linger.ms", "10");
+    default(&mut config, settings, "compression.type", "lz4");
     config
 }
 

@@ -9,6 +9,7 @@ use crate::client::CALL_TIMEOUT;
 use crate::error::OpenError;
 use crate::feed::KafkaFeed;
 use crate::log::KafkaLog;
+use crate::observations::KafkaObservations;
 use crate::producer::Producer;
 use crate::reader::Readers;
 use crate::settings::{Settings, Source};
@@ -19,6 +20,7 @@ use crate::topics::{self, Admin, Topic};
 pub struct Kafka {
     log: Arc<KafkaLog>,
     feed: Arc<KafkaFeed>,
+    observations: Arc<KafkaObservations>,
     id: String,
 }
 
@@ -36,6 +38,7 @@ impl Kafka {
         let refused =
             |error: rdkafka::error::KafkaError| OpenError::Settings { reason: error.to_string() };
         let producer = Producer::new(settings, sources.clone()).map_err(refused)?;
+        let observations = KafkaObservations::new(settings).map_err(refused)?;
         let readers = Readers::new(settings.clone(), sources.clone(), clock.clone());
         let asked = topic.clone();
         let cluster = readers
@@ -69,7 +72,12 @@ impl Kafka {
             clock,
             members: Mutex::default(),
         };
-        Ok(Self { log: Arc::new(log), feed: Arc::new(feed), id })
+        Ok(Self {
+            log: Arc::new(log),
+            feed: Arc::new(feed),
+            observations: Arc::new(observations),
+            id,
+        })
     }
 
     /// The event log.
@@ -82,6 +90,12 @@ impl Kafka {
     #[must_use]
     pub fn feed(&self) -> Arc<KafkaFeed> {
         self.feed.clone()
+    }
+
+    /// Attempts as they happen.
+    #[must_use]
+    pub fn observations(&self) -> Arc<KafkaObservations> {
+        self.observations.clone()
     }
 
     /// Names the log among others: its cluster and its topic.

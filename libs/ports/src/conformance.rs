@@ -14,6 +14,7 @@ mod events;
 mod feed;
 mod idempotency;
 mod keys;
+mod observations;
 mod sample;
 
 use std::future::Future;
@@ -35,6 +36,7 @@ pub use events::*;
 pub use feed::*;
 pub use idempotency::*;
 pub use keys::*;
+pub use observations::*;
 
 /// How long the suites wait for something that a working adapter does at once: a bound on hanging, not an assertion.
 pub const PATIENCE: Duration = Duration::from_secs(60);

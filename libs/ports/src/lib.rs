@@ -16,6 +16,7 @@ mod event_log;
 mod event_store;
 mod key_provider;
 mod lease;
+mod observations;
 mod sender;
 mod stores;
 
@@ -36,5 +37,6 @@ pub use event_log::{
 pub use event_store::{EventStore, Loaded, StoredEvent};
 pub use key_provider::{KeyError, KeyProvider};
 pub use lease::{Hold, Lease};
+pub use observations::Observations;
 pub use sender::{HeaderName, Request, Sender};
 pub use stores::Stores;

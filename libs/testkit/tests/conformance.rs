@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use domain::Timestamp;
 use ports::conformance::{
     LogFixture, LogUnderTest, StoreFixture, StoreUnderTest, config_feed_suite, event_log_suite,
-    store_suite,
+    observations_suite, store_suite,
 };
 use ports::{Clock, EventLog, Stores};
-use postrider_testkit::{MemoryFeed, MemoryLog, MemoryStore, SimClock};
+use postrider_testkit::{MemoryFeed, MemoryLog, MemoryObservations, MemoryStore, SimClock};
 
 struct Memory;
 
@@ -86,4 +86,9 @@ async fn the_memory_stores_keep_their_contracts() {
 #[tokio::test]
 async fn the_memory_feed_keeps_the_contract() {
     config_feed_suite(&MemoryFeed::new()).await;
+}
+
+#[tokio::test]
+async fn the_memory_observations_keep_the_contract() {
+    observations_suite(&MemoryObservations::default()).await;
 }

@@ -7,7 +7,7 @@ use delivery::EngineConfig;
 use domain::ApiVersion;
 use ports::{
     BacklogStore, Clock, ConfigFeed, ConfigStore, DeadLetterStore, EventLog, EventStore,
-    IdempotencyStore, InboxStore, KeyProvider, LaneStore, Rng, Sender,
+    IdempotencyStore, InboxStore, KeyProvider, LaneStore, Observations, Rng, Sender,
 };
 
 /// Settings of the role.
@@ -64,6 +64,8 @@ pub struct Deps {
     pub config: Arc<dyn ConfigStore>,
     /// Hints of its changes.
     pub feed: Arc<dyn ConfigFeed>,
+    /// Who watches attempts.
+    pub observations: Arc<dyn Observations>,
     /// Opens secrets.
     pub keys: Arc<dyn KeyProvider>,
     /// Sends requests.

@@ -54,7 +54,10 @@ impl Look {
                 Some(tenant) => Self::Scan { lane, tenant, from, to, limit },
                 None => return Ok(None),
             },
-            other @ (Effect::Attempt(_) | Effect::Write(_) | Effect::Ack { .. }) => {
+            other @ (Effect::Attempt(_)
+            | Effect::Observe(_)
+            | Effect::Write(_)
+            | Effect::Ack { .. }) => {
                 return Err(other);
             }
         }))

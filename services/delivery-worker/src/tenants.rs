@@ -115,6 +115,7 @@ fn spec(config: EndpointConfig) -> EndpointSpec {
     let endpoint = config.endpoint;
     EndpointSpec {
         uid: endpoint.uid,
+        id: endpoint.id,
         tenant: endpoint.tenant,
         url: endpoint.url.as_str().into(),
         policy: endpoint.policy,

@@ -319,6 +319,7 @@ impl Worker {
                 self.attempts_running
                     .spawn(async move { (token, attempts.make(start, target, lease).await) });
             }
+            Err(Effect::Observe(observation)) => self.deps.observations.tell(*observation),
             Err(Effect::Write(write)) => {
                 let lease = write.shard.and_then(|shard| self.leases.get(&shard).cloned());
                 self.writes_waiting.push_back(Recording { write, lease });

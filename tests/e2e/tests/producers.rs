@@ -57,14 +57,20 @@ async fn console_producer(broker: &str, topic: &str, lines: &str) -> Result<()> 
     kafka_tool("org.apache.kafka.tools.ConsoleProducer", &args, lines).await
 }
 
-/// Waits until a record with this text lies in the quarantine, and gives what lies there.
-async fn set_aside(broker: &str, events: &str, part: &str) -> Result<String> {
-    let quarantine = events.replace(".events", ".quarantine");
-    let aside = until("the record in the quarantine", async || {
-        let said = python("quarantine.py", &[broker, &quarantine]).await?;
+/// Waits until a record with this text lies in a topic beside that of events, and gives what lies there.
+async fn lies_in(topic: &str, broker: &str, events: &str, part: &str) -> Result<String> {
+    let name = events.replace("events", topic);
+    let what = format!("a record with {part} in {name}");
+    let found = until(&what, async || {
+        let said = python("topic.py", &[broker, &name]).await?;
         Ok(said.contains(part).then_some(said))
     });
-    aside.await
+    found.await
+}
+
+/// Waits until a record with this text lies in the quarantine, and gives what lies there.
+async fn set_aside(broker: &str, events: &str, part: &str) -> Result<String> {
+    lies_in("quarantine", broker, events, part).await
 }
 
 #[tokio::test]
@@ -93,6 +99,12 @@ async fn records_of_plain_producers_are_delivered_and_what_is_no_event_is_set_as
         let arrived = receiver.wait_for_event(id, 1).await.with_context(|| id.to_owned())?;
         let body = String::from_utf8_lossy(&arrived[0].body).into_owned();
         ensure!(body.ends_with(data), "the bytes of {id} as they were written: {body}");
+    }
+    let told = lies_in("outcomes", &broker, &topic, "java-console").await?;
+    for part in
+        [r#"\"endpoint\":\"shop\""#, r#"\"status\":200"#, r#"\"disposition\":\"delivered\""#]
+    {
+        ensure!(told.contains(part), "{part} is not in {told}");
     }
     server.wait_for_log("is no event and is set aside").await?;
     let aside = set_aside(&broker, &topic, "no event at all").await?;

@@ -1,6 +1,6 @@
 //! Who sends next: endpoints take turns, one attempt a turn.
 
-use domain::{EndpointUid, LaneKey, Timestamp, Trigger};
+use domain::{EndpointUid, LaneKey, Timestamp};
 
 use super::{Engine, InFlight};
 use crate::effect::{AttemptStart, AttemptToken, Effect};
@@ -117,11 +117,7 @@ impl Engine {
             event: item.event.clone(),
             run: item.run,
             number: item.number,
-            trigger: match (probe, item.number) {
-                (true, _) => Trigger::Probe,
-                (false, 1) => item.trigger,
-                (false, _) => Trigger::Retry,
-            },
+            trigger: item.trigger_of(probe),
         }));
         let sole = matches!(permit, Permit::One | Permit::Probe);
         let epoch = self.lanes.get(&key).map(|lane| lane.epoch).unwrap_or_default();

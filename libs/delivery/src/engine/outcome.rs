@@ -2,14 +2,14 @@
 
 use domain::{
     Attempt, BacklogKey, DeadLetter, DeadLetterId, DeadLetterReason, DisableReason, Disposition,
-    EndpointState, EndpointUid, Fact, FactKind, OutcomeKind, RunId, Timestamp, Trigger, WaitReason,
-    limits,
+    EndpointState, EndpointUid, Fact, FactKind, Observation, OutcomeKind, RunId, Timestamp,
+    Trigger, WaitReason, limits,
 };
 
 use super::settle::{Settlement, row_of};
 use super::{Engine, InFlight, Jitter};
 use crate::breaker::Tripped;
-use crate::effect::{AttemptReport, AttemptToken, Write};
+use crate::effect::{AttemptReport, AttemptToken, Effect, Write};
 use crate::endpoint::Endpoint;
 use crate::lane::Origin;
 use crate::schedule::{retry_after, retry_delay};
@@ -50,6 +50,7 @@ impl Engine {
         } else if verdict == Verdict::Delivered {
             // The shard has another owner, or the endpoint is gone: a success may still be recorded, nothing else.
             let mut write = self.new_write();
+            self.observe(&flight, &report, Disposition::Delivered);
             write.facts.push(fact(&flight, &report, Disposition::Delivered));
             write.resolved.extend(resolved(&flight));
             self.unwritten += 1;
@@ -253,6 +254,7 @@ impl Engine {
         if matches!(fate, Fate::Retry(_) | Fate::DeadLetter(_)) && !flight.item.stored {
             write.events.push((flight.item.at.clone(), flight.item.event.clone()));
         }
+        self.observe(&flight, &report, disposition);
         write.facts.push(fact(&flight, &report, disposition));
         match (fate, flight.item.origin) {
             (Fate::WaitOn(_), Origin::Row(row)) => {
@@ -272,6 +274,25 @@ impl Engine {
         }
         self.unwritten += 1;
         self.write(write, settlement);
+    }
+
+    /// Tells those who watch, unless the endpoint is gone.
+    fn observe(&mut self, flight: &InFlight, report: &AttemptReport, disposition: Disposition) {
+        let Some(endpoint) = self.endpoints.get(&flight.lane.endpoint) else {
+            return;
+        };
+        self.effects.push_back(Effect::Observe(Box::new(Observation {
+            event: flight.item.at.clone(),
+            event_type: flight.item.event.event_type.clone(),
+            endpoint: endpoint.spec.id.clone(),
+            attempt: report.id,
+            time: report.started,
+            number: flight.item.number,
+            trigger: flight.item.trigger_of(flight.probe),
+            outcome: report.outcome.kind,
+            duration: report.outcome.duration,
+            disposition,
+        })));
     }
 
     fn append_retry(
@@ -301,11 +322,6 @@ fn fact(flight: &InFlight, report: &AttemptReport, disposition: Disposition) -> 
         OutcomeKind::Answered(_) | OutcomeKind::Failed(_) => limits::EXCERPT_FAILURE_BYTES,
     };
     let excerpt = report.outcome.excerpt.slice(..report.outcome.excerpt.len().min(keep));
-    let trigger = match (flight.probe, flight.item.number) {
-        (true, _) => Trigger::Probe,
-        (false, 1) => flight.item.trigger,
-        (false, _) => Trigger::Retry,
-    };
     Fact {
         event: flight.item.at.clone(),
         endpoint: flight.lane.endpoint,
@@ -314,7 +330,7 @@ fn fact(flight: &InFlight, report: &AttemptReport, disposition: Disposition) -> 
         time: report.started,
         kind: FactKind::Attempt(Attempt {
             number: flight.item.number,
-            trigger,
+            trigger: flight.item.trigger_of(flight.probe),
             outcome: report.outcome.kind,
             duration: report.outcome.duration,
             excerpt,

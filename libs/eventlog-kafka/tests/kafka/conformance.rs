@@ -7,7 +7,7 @@ use ports::EventLog;
 use ports::conformance::{
     LogFixture, LogUnderTest, config_feed_suite, consumers_come_and_go_without_a_loss,
     el_3_acked_records_are_not_given_again, el_4_an_ack_of_an_ended_epoch_is_fenced,
-    el_13_a_lease_ends_with_the_assignment, event_log_suite,
+    el_13_a_lease_ends_with_the_assignment, event_log_suite, observations_suite,
 };
 use postrider_eventlog_kafka::{GroupProtocol, Kafka, Settings};
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -91,4 +91,12 @@ async fn the_feed_of_a_cluster_keeps_its_contracts() {
     let settings = made(broker::settings(&broker)).await;
     let kafka = connect(&settings, Arc::new(SystemClock::new())).await;
     config_feed_suite(kafka.feed().as_ref()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_observations_of_a_cluster_keep_their_contracts() {
+    let Some(broker) = broker::broker() else { return };
+    let settings = made(broker::settings(&broker)).await;
+    let kafka = connect(&settings, Arc::new(SystemClock::new())).await;
+    observations_suite(kafka.observations().as_ref()).await;
 }

@@ -30,6 +30,25 @@ async fn what_is_published_is_sent_recorded_and_acked() {
 }
 
 #[tokio::test]
+async fn every_attempt_is_told_to_those_who_watch() {
+    let mut world = World::new().await;
+    world.endpoint("orders", 1).await;
+    world.start().await;
+    world.sender.script(&url("orders"), [Reply::status(503), Reply::status(200)]);
+    let at = world.publish("evt_1").await;
+    world.pass(secs(60)).await;
+    let told = world.observations.told();
+    let recorded = world.attempts(1);
+    assert_eq!((told.len(), recorded.len()), (2, 2));
+    for (told, (fact, attempt)) in told.iter().zip(&recorded) {
+        assert_eq!((told.event.at, told.event_type.as_str()), (at, "payment.completed"));
+        assert_eq!((told.endpoint.as_str(), told.attempt), ("orders", fact.id));
+        assert_eq!((told.number, told.trigger), (attempt.number, attempt.trigger));
+        assert_eq!((told.outcome, told.disposition), (attempt.outcome, attempt.disposition));
+    }
+}
+
+#[tokio::test]
 async fn records_that_are_no_events_are_set_aside_and_their_shard_goes_on() {
     let mut world = World::new().await;
     world.endpoint("orders", 1).await;

@@ -17,7 +17,9 @@ use ports::{
 use postrider_delivery_worker::{Config, Deps, Worker, WorkerError};
 use runtime::Shutdown;
 use signing::Secret;
-use testkit::{MemoryFeed, MemoryLog, MemoryStore, ScriptedSender, SeededRng, SimClock};
+use testkit::{
+    MemoryFeed, MemoryLog, MemoryObservations, MemoryStore, ScriptedSender, SeededRng, SimClock,
+};
 use tokio::task::JoinSet;
 
 use crate::hooked::Hooked;
@@ -34,6 +36,7 @@ pub(crate) struct World {
     /// The store as the worker sees it.
     pub(crate) hooked: Hooked,
     pub(crate) feed: Arc<MemoryFeed>,
+    pub(crate) observations: Arc<MemoryObservations>,
     pub(crate) sender: Arc<ScriptedSender>,
     pub(crate) config: Config,
     pub(crate) shutdown: Shutdown,
@@ -76,6 +79,7 @@ impl World {
             hooked: Hooked::new(store.clone()),
             store,
             feed: Arc::new(MemoryFeed::new()),
+            observations: Arc::default(),
             sender: Arc::new(ScriptedSender::new(shared)),
             config: Config::default(),
             shutdown: Shutdown::new(),
@@ -99,6 +103,7 @@ impl World {
             idempotency: store.clone(),
             config: store,
             feed: self.feed.clone(),
+            observations: self.observations.clone(),
             keys: self.keys.clone(),
             sender: self.sender.clone(),
             clock: Arc::new(self.clock.clone()),

@@ -9,8 +9,8 @@ use control_plane::server::Readiness;
 use delivery_worker::Alarms;
 use domain::egress_policy::EgressPolicy;
 use egress::Egress;
-use embedded::{Embedded, Options};
-use ports::{Clock, ConfigFeed, EventLog, Stores};
+use embedded::{Embedded, InProcessObservations, Options};
+use ports::{Clock, ConfigFeed, EventLog, Observations, Stores};
 use runtime::{LocalKeys, Shutdown, SystemClock, SystemRng, TaskGroup};
 use tokio::sync::watch;
 
@@ -24,6 +24,7 @@ const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct Engine {
     log: Arc<dyn EventLog>,
     feed: Arc<dyn ConfigFeed>,
+    observations: Arc<dyn Observations>,
     stores: Stores,
     watched: Watched,
     /// The workers' group.
@@ -79,6 +80,10 @@ impl Engine {
             (None, Some(embedded)) => (embedded.log(), embedded.feed()),
             (None, None) => unreachable!("a log is one of the two"),
         };
+        let observations: Arc<dyn Observations> = match &kafka {
+            Some(kafka) => kafka.observations(),
+            None => Arc::new(InProcessObservations::new()),
+        };
         let stores = match (&scylla, &embedded) {
             (Some(scylla), _) => Stores::of(scylla),
             (None, Some(embedded)) => Stores::of(&embedded.store()),
@@ -89,6 +94,7 @@ impl Engine {
         Ok(Self {
             log,
             feed,
+            observations,
             stores,
             watched: Watched {
                 embedded,
@@ -157,6 +163,7 @@ impl Engine {
             idempotency: stores.idempotency,
             config: stores.config,
             feed: self.feed.clone(),
+            observations: self.observations.clone(),
             keys: self.keys.clone(),
             sender: self.sender.clone(),
             clock: self.clock.clone(),

@@ -17,7 +17,7 @@ use ports::{
 };
 use runtime::{Shutdown, SystemClock, SystemRng};
 use store_scylla::{Scylla, Store};
-use testkit::{MemoryFeed, MemoryLog, PlainKeys};
+use testkit::{MemoryFeed, MemoryLog, MemoryObservations, PlainKeys};
 use tokio::sync::{Notify, watch};
 
 use crate::held_log::HeldLog;
@@ -32,6 +32,7 @@ pub(crate) struct World {
     pub(crate) keyspace: Keyspace,
     pub(crate) log: MemoryLog,
     pub(crate) feed: Arc<MemoryFeed>,
+    observations: Arc<MemoryObservations>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) keys: Arc<PlainKeys>,
     /// The test's own connection.
@@ -62,6 +63,7 @@ impl World {
             keyspace,
             log: MemoryLog::new(SHARDS, clock),
             feed: Arc::default(),
+            observations: Arc::default(),
             ledger: Arc::default(),
             keys: Arc::default(),
             store,
@@ -161,6 +163,7 @@ impl World {
         let (tell, started) = mpsc::sync_channel(1);
         let settings = self.keyspace.settings.clone();
         let (log, feed, keys) = (self.log.clone(), self.feed.clone(), self.keys.clone());
+        let observations = self.observations.clone();
         let line = Line { worker: name, ledger: self.ledger.clone(), work: self.work };
         let (frozen, stop) = (freezer.clone(), shutdown.clone());
         let (hold, held) = watch::channel(false);
@@ -182,6 +185,7 @@ impl World {
                     idempotency: stores.idempotency,
                     config: stores.config,
                     feed,
+                    observations,
                     keys,
                     sender: Arc::new(line),
                     clock,

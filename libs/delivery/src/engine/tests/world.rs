@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::{
     ApiVersion, BacklogKey, Command, CommandId, CommandKind, ContentType, DeadLetterId,
-    DeliveryPolicy, EndpointState, EndpointUid, Epoch, Event, EventId, EventRef, EventType,
-    LaneKey, LogPosition, OutcomeKind, Position, RetryAfter, Revision, RunId, Shard, TenantId,
-    Timestamp, Trigger,
+    DeliveryPolicy, EndpointId, EndpointState, EndpointUid, Epoch, Event, EventId, EventRef,
+    EventType, LaneKey, LogPosition, OutcomeKind, Position, RetryAfter, Revision, RunId, Shard,
+    TenantId, Timestamp, Trigger,
 };
 use uuid::Uuid;
 
@@ -175,6 +175,7 @@ impl World {
         let uid = EndpointUid::from_uuid(self.uuid());
         let spec = EndpointSpec {
             uid,
+            id: EndpointId::parse("shop").expect("an endpoint id"),
             tenant: TenantId::default_tenant(),
             url: "https://example.com/".into(),
             policy,

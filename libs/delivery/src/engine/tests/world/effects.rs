@@ -16,7 +16,8 @@ use crate::{AttemptReport, AttemptStart, Effect, Jitter, Write};
 impl World {
     pub(super) fn take_effects(&mut self) {
         while let Some(effect) = self.engine.poll_effect() {
-            self.effects += 1;
+            // To tell is no work to come to rest from.
+            self.effects += usize::from(!matches!(effect, Effect::Observe(_)));
             let mut hasher = DefaultHasher::new();
             (self.trace, format!("{effect:?}")).hash(&mut hasher);
             self.trace = hasher.finish();
@@ -27,6 +28,7 @@ impl World {
     fn take_effect(&mut self, effect: Effect) {
         match effect {
             Effect::Attempt(start) => self.send(start),
+            Effect::Observe(_) => {}
             Effect::Write(write) => {
                 self.last_write = self.last_write.max(self.store_time());
                 self.later(self.last_write, Pending::Written(write));
