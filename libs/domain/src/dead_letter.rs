@@ -104,6 +104,15 @@ pub enum DeadLetterReason {
 }
 
 impl DeadLetterReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [
+        Self::Exhausted,
+        Self::Rejected,
+        Self::EndpointDisabled,
+        Self::BlockedDestination,
+        Self::Expired,
+    ];
+
     /// The name that the API, the metrics and the stores use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -119,15 +128,7 @@ impl DeadLetterReason {
     /// Undoes [`Self::as_str`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [
-            Self::Exhausted,
-            Self::Rejected,
-            Self::EndpointDisabled,
-            Self::BlockedDestination,
-            Self::Expired,
-        ]
-        .into_iter()
-        .find(|reason| reason.as_str() == text)
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
 }
 

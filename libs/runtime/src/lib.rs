@@ -7,10 +7,12 @@
 //! - [`Signals`]: SIGTERM and SIGINT; [`DRAIN_DEADLINE`] bounds what follows
 //! - [`config`]: defaults < file < environment < flags, with unknown keys as errors
 //! - [`telemetry`]: logs to standard error
+//! - [`metrics`]: what `/metrics` shows
 
 mod clock;
 pub mod config;
 mod keys;
+pub mod metrics;
 mod rng;
 mod shutdown;
 mod span;

@@ -11,6 +11,8 @@ mod api;
 mod app;
 pub mod rest;
 pub mod server;
+mod telemetry;
 
 pub use api::build;
 pub use app::{Config, Deps, ensure_default_tenant};
+pub use telemetry::Metrics;

@@ -44,6 +44,7 @@ use tonic::service::Routes;
 use binding::Body as BodyRule;
 pub use encode::to_json;
 pub use failure::Failure;
+pub(crate) use failure::code_name;
 pub use route::BuildError;
 use route::{Lookup, Route, Table};
 
@@ -72,6 +73,14 @@ impl Rest {
     /// Writes the OpenAPI 3.1 document of these routes, as JSON text.
     pub fn openapi(&self, pool: &DescriptorPool) -> String {
         openapi::document(pool, &self.table, env!("CARGO_PKG_VERSION"))
+    }
+
+    /// `/package.Service/Method` of the RPC that a request calls; none when it is no route.
+    pub(crate) fn grpc_path(&self, method: &http::Method, path: &str) -> Option<&str> {
+        match self.table.lookup(method, path) {
+            Lookup::Found(route, _) => Some(route.grpc_path()),
+            Lookup::WrongMethod(_) | Lookup::NotFound => None,
+        }
     }
 
     /// Answers one request. Extensions and credentials of the request reach the handlers. Never fails: every error is an

@@ -1,4 +1,4 @@
-//! The listener: gRPC with health and reflection, REST, `/healthz`, `/readyz` and `/openapi.json` on one port.
+//! The listener: gRPC with health and reflection, REST, `/healthz`, `/readyz`, `/metrics` and `/openapi.json` on one port.
 //!
 //! # Theory of operation
 //!
@@ -12,6 +12,7 @@ mod connection;
 mod front;
 mod options;
 mod readiness;
+mod requests;
 
 use std::io;
 use std::sync::Arc;
@@ -28,8 +29,10 @@ pub use options::ServerOptions;
 pub use readiness::Readiness;
 
 use crate::rest::{self, Rest};
+use crate::telemetry::READY;
 use front::Front;
 use readiness::HealthService;
+use requests::Requests;
 
 /// The package that REST serves.
 const PACKAGE: &str = "postrider.api.v1";
@@ -88,7 +91,10 @@ impl Server {
             .prepare();
         let rest = Rest::new(pool, PACKAGE, routes.clone())?;
         let openapi = rest.openapi(pool);
-        let front = Front::new(routes, rest, openapi, readiness.clone(), &options);
+        let requests = Requests::new(pool, PACKAGE, &options.metrics);
+        let wants = readiness.clone();
+        options.metrics.read_one(&READY, move || if wants.borrow().ready { 1.0 } else { 0.0 });
+        let front = Front::new(routes, rest, openapi, requests, readiness.clone(), &options);
         Ok(Self { front, health, readiness, options })
     }
 

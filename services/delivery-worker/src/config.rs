@@ -10,6 +10,8 @@ use ports::{
     IdempotencyStore, InboxStore, KeyProvider, LaneStore, Observations, Rng, Sender,
 };
 
+use crate::telemetry::Metrics;
+
 /// Settings of the role.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -74,4 +76,6 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub rng: Arc<dyn Rng>,
+    /// What it counts.
+    pub metrics: Metrics,
 }

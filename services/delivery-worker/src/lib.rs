@@ -23,9 +23,11 @@ mod reader;
 mod recent;
 mod recorder;
 mod target;
+mod telemetry;
 mod tenants;
 mod worker;
 
 pub use config::{Config, Deps};
 pub use progress::{Membership, Progress, ShardLag};
+pub use telemetry::Metrics;
 pub use worker::{Alarms, Worker, WorkerError};

@@ -151,6 +151,7 @@ impl Reader {
                 Some(FromLog::Revoked(shard))
             }
             Ok(ConsumerItem::Gap { shard, from, to }) => {
+                self.deps.metrics.records_lost(to.0.saturating_sub(from.0));
                 tracing::error!(
                     shard = shard.0,
                     from = from.0,
@@ -197,6 +198,7 @@ impl Reader {
     async fn match_records(&self, shard: Shard, records: Vec<LogRecord>) -> Option<FromLog> {
         let places = records.iter().map(|record| (record.at.position, record.time));
         self.progress.read(shard, places, self.deps.clock.monotonic());
+        self.deps.metrics.records_read(records.len());
         if self.poison.has_stopped(shard) {
             return None;
         }
@@ -253,7 +255,7 @@ impl Reader {
         loop {
             let call = self.deps.log.quarantine(record, poison);
             match within(&*self.deps.clock, call).await {
-                Ok(()) => return,
+                Ok(()) => return self.deps.metrics.record_quarantined(),
                 Err(error) => {
                     self.wait_after(&error, &mut told, "the quarantine", &record.at).await;
                 }

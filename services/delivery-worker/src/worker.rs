@@ -280,8 +280,10 @@ impl Worker {
     fn carry_out(&mut self, channels: &mut Channels) {
         self.tell_egress();
         while let Some(effect) = self.engine.poll_effect() {
+            self.deps.metrics.note(&effect);
             self.carry_out_one(effect);
         }
+        self.deps.metrics.in_flight(self.engine.in_flight());
         while let Some(write) = self.writes_waiting.pop_front() {
             if let Err(
                 mpsc::error::TrySendError::Full(write) | mpsc::error::TrySendError::Closed(write),

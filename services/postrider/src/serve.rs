@@ -6,6 +6,7 @@ mod config;
 mod engine;
 mod health;
 mod identity;
+mod metrics;
 mod process;
 
 use std::net::SocketAddr;

@@ -315,6 +315,12 @@ impl Server {
         self.front.address
     }
 
+    /// Returns where each of its processes listens.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.all().map(|process| process.address).collect()
+    }
+
     /// Returns `http://127.0.0.1:PORT`, without a slash at the end.
     #[must_use]
     pub fn url(&self) -> String {

@@ -18,6 +18,7 @@ mod inputs;
 mod isolation;
 mod kill;
 mod kill_redrives;
+mod metrics;
 mod network;
 mod producers;
 mod publish;

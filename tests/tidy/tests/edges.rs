@@ -53,7 +53,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
 const BOTTOM: &str = "domain";
 
 /// Vendors, and the crates that may name them in their sources.
-const VENDORS: [(&str, &[&str], &str); 18] = [
+const VENDORS: [(&str, &[&str], &str); 19] = [
     ("rdkafka", &["eventlog-kafka"], "the log is a port; its Kafka adapter speaks to Kafka"),
     ("scylla", &["store-scylla"], "the store is a port; its adapter speaks CQL"),
     ("rusqlite", &["embedded"], "the embedded engine owns its files"),
@@ -99,6 +99,7 @@ const VENDORS: [(&str, &[&str], &str); 18] = [
     ("tonic-prost", PROTOBUF_OWNERS, PROTOBUF),
     ("tonic-health", &["control-plane", "postrider"], PROTOBUF),
     ("tonic-reflection", &["control-plane"], PROTOBUF),
+    ("prometheus-client", &["runtime"], "roles count with what `runtime::metrics` gives"),
     ("axum", &["control-plane", "console", "gateway"], "listeners belong to roles"),
 ];
 

@@ -9,6 +9,8 @@ use ports::{
     IdempotencyStore, InboxStore, KeyProvider, LaneStore, Rng,
 };
 
+use crate::telemetry::Metrics;
+
 /// What an operator may set.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -60,6 +62,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub rng: Arc<dyn Rng>,
+    /// What it counts.
+    pub metrics: Metrics,
     /// Authenticates page tokens; the same in every process that serves the API, or tokens hold for one process only.
     pub page_token_key: [u8; 32],
 }

@@ -119,7 +119,9 @@ impl App {
         }
         let outcomes = self.append(&call, &plans, revision, now).await;
         let failures = self.remember(&call.tenant, &plans, outcomes, now).await;
-        Ok(results(&plans, &failures))
+        let results = results(&plans, &failures);
+        self.deps.metrics.published(&results);
+        Ok(results)
     }
 
     /// Gives every event its id and key, and finds duplicates within the batch.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use runtime::metrics::{self, Registry, Stopwatch};
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
@@ -17,6 +18,7 @@ use tower::ServiceExt;
 use wire::status::Details;
 
 use super::auth::Authenticator;
+use super::requests::Requests;
 use super::{Readiness, ServerOptions};
 use crate::api::status;
 use crate::rest::{Failure, Rest, json_response};
@@ -33,6 +35,8 @@ pub(super) struct Front {
     rest: Rest,
     openapi: Bytes,
     readiness: watch::Receiver<Readiness>,
+    metrics: Registry,
+    requests: Requests,
     auth: Arc<dyn Authenticator>,
     calls: Semaphore,
     call_timeout: Duration,
@@ -42,7 +46,7 @@ pub(super) struct Front {
 
 /// How a caller speaks, and so how it must be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
+pub(super) enum Protocol {
     Grpc,
     Rest,
 }
@@ -52,6 +56,7 @@ impl Front {
         routes: Routes,
         rest: Rest,
         openapi: String,
+        requests: Requests,
         readiness: watch::Receiver<Readiness>,
         options: &ServerOptions,
     ) -> Self {
@@ -60,6 +65,8 @@ impl Front {
             rest,
             openapi: Bytes::from(openapi),
             readiness,
+            metrics: options.metrics.clone(),
+            requests,
             auth: options.auth.clone(),
             calls: Semaphore::new(options.calls_max),
             call_timeout: options.call_timeout,
@@ -73,10 +80,19 @@ impl Front {
         if protocol == Protocol::Rest && !request.uri().path().starts_with("/v1/") {
             return self.page(request.method(), request.uri().path());
         }
-        self.limited(protocol, request).await.unwrap_or_else(|status| match protocol {
+        let begun = Stopwatch::start();
+        let uri = request.uri().clone();
+        let method = match protocol {
+            Protocol::Grpc => Some(uri.path()),
+            Protocol::Rest => self.rest.grpc_path(request.method(), uri.path()),
+        };
+        let answer = self.limited(protocol, request).await;
+        let answer = answer.unwrap_or_else(|status| match protocol {
             Protocol::Grpc => status.into_http(),
             Protocol::Rest => Failure::of_status(&status).into_response(),
-        })
+        });
+        self.requests.count(protocol, method, &answer, begun.elapsed());
+        answer
     }
 
     /// Calls within the limits of number and time.
@@ -129,6 +145,7 @@ impl Front {
             "/" => Self::index,
             "/healthz" => |_| json_response(StatusCode::OK, r#"{"status":"ok"}"#),
             "/readyz" => Self::readyz,
+            "/metrics" => Self::metrics,
             "/openapi.json" => |front| json_response(StatusCode::OK, front.openapi.clone()),
             _ => return Failure::no_such_path(path).into_response(),
         };
@@ -147,8 +164,16 @@ impl Front {
             "openapi": "/openapi.json",
             "health": "/healthz",
             "readiness": "/readyz",
+            "metrics": "/metrics",
         });
         json_response(StatusCode::OK, index.to_string())
+    }
+
+    /// Open to everyone: it names no tenant, endpoint or event.
+    fn metrics(&self) -> Response<Body> {
+        let mut answer = json_response(StatusCode::OK, self.metrics.text());
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+        answer
     }
 
     fn readyz(&self) -> Response<Body> {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use runtime::metrics::Registry;
+
 use super::auth::{Authenticator, Open};
 
 /// What the listener allows. Defaults are those of production; `auth` alone must be chosen.
@@ -11,6 +13,8 @@ use super::auth::{Authenticator, Open};
 pub struct ServerOptions {
     /// Who is let in. Default: everyone ([`Open`]), which is right for `dev` alone.
     pub auth: Arc<dyn Authenticator>,
+    /// What `/metrics` shows; the listener adds its own. Default: those alone.
+    pub metrics: Registry,
     /// The most connections at one time; more wait in the kernel's queue. Default 1 024.
     pub connections_max: usize,
     /// The most calls at one time; more are answered RESOURCE_EXHAUSTED. Default 512.
@@ -39,6 +43,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             auth: Arc::new(Open),
+            metrics: Registry::default(),
             connections_max: 1_024,
             calls_max: 512,
             streams_per_connection_max: 200,

@@ -148,6 +148,7 @@ async fn until_stored<R: Row>(deps: &Deps, lease: Option<&Lease>, rows: &mut [R]
             }
             Err(error) => error,
         };
+        deps.metrics.store_failed(R::WHAT);
         if error.kind() == ErrorKind::TooLarge {
             match rows {
                 [_, _, ..] => return Stored::Split,

@@ -14,7 +14,7 @@ use ports::{
     Applied, Clock as _, ConfigFeed as _, ConfigStore as _, EndpointConfig, EventLog as _, Expect,
     Hint, InboxStore as _, KeyProvider as _, Tenant,
 };
-use postrider_delivery_worker::{Config, Deps, Worker, WorkerError};
+use postrider_delivery_worker::{Config, Deps, Metrics, Worker, WorkerError};
 use runtime::Shutdown;
 use signing::Secret;
 use testkit::{
@@ -108,6 +108,7 @@ impl World {
             sender: self.sender.clone(),
             clock: Arc::new(self.clock.clone()),
             rng: self.rng.clone(),
+            metrics: Metrics::default(),
         };
         self.hooked.put_into(&mut deps);
         deps

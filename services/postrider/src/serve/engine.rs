@@ -135,6 +135,7 @@ impl Engine {
             keys: self.keys.clone(),
             clock: self.clock.clone(),
             rng: Arc::new(SystemRng::new()),
+            metrics: control_plane::Metrics::default(),
             page_token_key: self.keys.derive("page tokens"),
         };
         (config, deps)
@@ -168,6 +169,7 @@ impl Engine {
             sender: self.sender.clone(),
             clock: self.clock.clone(),
             rng: Arc::new(SystemRng::new()),
+            metrics: delivery_worker::Metrics::default(),
         };
         (config, deps)
     }

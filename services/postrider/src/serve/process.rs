@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use control_plane::server::{Open, Readiness, Server, ServerOptions, StaticToken};
 use delivery_worker::Worker;
+use runtime::metrics::Registry;
 use runtime::{Shutdown, Signals, TaskGroup};
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ use tonic::service::Routes;
 
 use super::config::{Mode, Role, Settings};
 use super::engine::Engine;
-use super::identity;
+use super::{identity, metrics};
 use crate::failure::Failure;
 use crate::terminal::{Terminal, Tone};
 
@@ -51,20 +52,26 @@ impl Process {
         let engine = Engine::open(settings, policy).await?;
 
         let mut tasks = TaskGroup::new(shutdown);
+        let registry = metrics::of_process();
         let worker = settings.roles.contains(&Role::DeliveryWorker).then(|| {
             let (config, deps) = engine.delivery_worker(settings);
-            Worker::new(config, deps)
+            let counted = deps.metrics.clone();
+            let worker = Worker::new(config, deps);
+            counted.register(&registry, &worker.alarms());
+            worker
         });
         let readiness = engine.keep(&mut tasks, worker.as_ref().map(Worker::alarms));
         let stop = tasks.shutdown().clone();
         let listen = || socket.listen(CONNECTIONS_WAITING).map_err(|error| taken(address, error));
         if settings.roles.contains(&Role::ControlPlane) {
             let secret = token.as_ref().map(|token| token.secret.as_str());
-            let server = control_plane(settings, &engine, readiness, secret).await?;
+            let options = options(settings, secret, registry)?;
+            let server = control_plane(settings, &engine, readiness, options).await?;
             tasks.spawn("control-plane", server.serve(listen()?, stop));
         } else {
             // Whoever watches the process asks it all the same; there is nothing else to ask.
-            let server = Server::new(Routes::default(), readiness, options(settings, None)?)?;
+            let options = options(settings, None, registry)?;
+            let server = Server::new(Routes::default(), readiness, options)?;
             tasks.spawn("health", server.serve(listen()?, stop));
         }
         if let Some(worker) = worker {
@@ -130,16 +137,17 @@ async fn control_plane(
     settings: &Settings,
     engine: &Engine,
     readiness: watch::Receiver<Readiness>,
-    token: Option<&str>,
+    options: ServerOptions,
 ) -> Result<Server> {
     let (config, deps) = engine.control_plane(settings);
     control_plane::ensure_default_tenant(&deps).await?;
-    let options = options(settings, token)?;
+    deps.metrics.register(&options.metrics);
     Ok(Server::new(control_plane::build(config, deps), readiness, options)?)
 }
 
-fn options(settings: &Settings, token: Option<&str>) -> Result<ServerOptions> {
+fn options(settings: &Settings, token: Option<&str>, metrics: Registry) -> Result<ServerOptions> {
     let mut options = ServerOptions::default();
+    options.metrics = metrics;
     options.drain_timeout = settings.drain_deadline;
     options.auth = match token {
         Some(token) => Arc::new(StaticToken::new(token).context("auth.token")?),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use delivery_worker::{Config, Deps, Worker};
+use delivery_worker::{Config, Deps, Metrics, Worker};
 use domain::record::encode;
 use domain::{
     ApiVersion, ContentType, DeliveryPolicy, Endpoint, EndpointId, EndpointState, EndpointUid,
@@ -190,6 +190,7 @@ impl World {
                     sender: Arc::new(line),
                     clock,
                     rng: Arc::new(SystemRng::new()),
+                    metrics: Metrics::default(),
                 };
                 let worker = Worker::new(Config::default(), deps);
                 tell.send(scylla.store()).expect("the test waits");

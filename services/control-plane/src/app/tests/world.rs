@@ -11,6 +11,7 @@ use domain::{
 use ports::Clock as _;
 use testkit::{MemoryFeed, MemoryLog, MemoryStore, PlainKeys, SeededRng, SimClock};
 
+use crate::Metrics;
 use crate::app::{
     App, Config, CreateEndpoint, CreatedEndpoint, Deps, EndpointDraft, EndpointName, Error,
     PageRequest, Publish, PublishDraft, Published, RequestId, SubscriptionDraft,
@@ -45,6 +46,7 @@ impl World {
             keys: Arc::new(PlainKeys::new()),
             clock: Arc::new(clock.clone()),
             rng: Arc::new(SeededRng::new(1)),
+            metrics: Metrics::default(),
             page_token_key: [7; 32],
         };
         ensure_default_tenant(&deps).await.expect("a tenant");
