@@ -29,6 +29,9 @@ pub struct Config {
     pub refresh: Duration,
     /// How often inboxes are polled (`architecture.md` §7).
     pub inbox_poll: Duration,
+    /// How long an acked position may stand still while something waits, until its shard is told as stalled. The hand-off rule lets at most 45 s lie between
+    /// a record and its hand-off (`architecture.md` §5); what is left of the default is for a store that is slow for a while.
+    pub stalled_after: Duration,
 }
 
 impl Default for Config {
@@ -41,6 +44,7 @@ impl Default for Config {
             drain: Duration::from_secs(35),
             refresh: Duration::from_secs(30),
             inbox_poll: Duration::from_secs(1),
+            stalled_after: Duration::from_secs(120),
         }
     }
 }

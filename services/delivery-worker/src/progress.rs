@@ -120,8 +120,9 @@ impl Follower {
 }
 
 impl State {
-    fn progress(&self, now: Timestamp, monotonic: Duration) -> Progress {
-        let lag = |(shard, track): (&Shard, &Track)| (*shard, track.lag(now, monotonic));
+    fn progress(&self, now: Timestamp, monotonic: Duration, stalled_after: Duration) -> Progress {
+        let lag =
+            |(shard, track): (&Shard, &Track)| (*shard, track.lag(now, monotonic, stalled_after));
         Progress {
             membership: self.membership(monotonic),
             shards: self.tracks.iter().map(lag).collect(),

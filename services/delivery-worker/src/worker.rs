@@ -187,7 +187,9 @@ impl Worker {
             fresh.await;
             "tenants"
         });
-        let watching = progress::watch(self.progress.clone(), self.deps.clone(), shutdown.clone());
+        let (follower, stalled_after) = (self.progress.clone(), config.stalled_after);
+        let watching =
+            progress::watch(follower, self.deps.clone(), stalled_after, shutdown.clone());
         tasks.spawn(async move {
             watching.await;
             "progress"

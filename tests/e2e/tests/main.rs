@@ -22,6 +22,7 @@ mod metrics;
 mod network;
 mod producers;
 mod publish;
+mod readiness;
 mod redrive;
 mod redrive_waiting;
 mod restart;

@@ -8,9 +8,6 @@ use ports::Bounds;
 
 use super::ShardLag;
 
-/// How long an acked position may stand still while something waits: the hand-off rule lets at most 45 s lie between a record and its hand-off
-/// (`architecture.md` §5); what is left of it is for a store that is slow for a while.
-const STALLED_AFTER: Duration = Duration::from_secs(120);
 /// Marks closer than this are one.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 /// Marks of a shard; every second one goes when there are more, so that ages get coarser and never too small.
@@ -115,13 +112,19 @@ impl Track {
         self.still_since = (self.next > position).then_some(now);
     }
 
-    pub(super) fn lag(&self, now: Timestamp, monotonic: Duration) -> ShardLag {
+    /// A position that has stood still for `stalled_after` is told as such.
+    pub(super) fn lag(
+        &self,
+        now: Timestamp,
+        monotonic: Duration,
+        stalled_after: Duration,
+    ) -> ShardLag {
         let oldest = self.marks.front().map(|mark| mark.time).or(self.ahead_since);
         let still = self.still_since.map(|since| monotonic.saturating_sub(since));
         ShardLag {
             records: self.next.0.saturating_sub(self.open.0),
             age: oldest.map(|time| now.since(time)).unwrap_or_default(),
-            stalled: still.filter(|still| *still >= STALLED_AFTER),
+            stalled: still.filter(|still| *still >= stalled_after),
         }
     }
 }
@@ -141,7 +144,7 @@ mod tests {
     }
 
     fn lag(track: &Track, after: u64) -> (u64, u64, bool) {
-        let lag = track.lag(START + secs(after), secs(after));
+        let lag = track.lag(START + secs(after), secs(after), secs(120));
         (lag.records, lag.age.as_secs(), lag.stalled.is_some())
     }
 
@@ -190,13 +193,17 @@ mod tests {
         track.looked(bounds(0, 10), START, secs(1_000));
         track.read(Position(10), START, secs(1_000));
         track.read(Position(11), START, secs(1_100));
-        assert_eq!(track.lag(START, secs(1_119)).stalled, None);
-        assert_eq!(track.lag(START, secs(1_120)).stalled, Some(secs(120)));
+        assert_eq!(track.lag(START, secs(1_119), secs(120)).stalled, None);
+        assert_eq!(track.lag(START, secs(1_120), secs(120)).stalled, Some(secs(120)));
         track.acked(Position(10), secs(1_130));
-        assert_eq!(track.lag(START, secs(1_249)).stalled, None, "it moved");
-        assert_eq!(track.lag(START, secs(1_250)).stalled, Some(secs(120)), "and stopped again");
+        assert_eq!(track.lag(START, secs(1_249), secs(120)).stalled, None, "it moved");
+        assert_eq!(
+            track.lag(START, secs(1_250), secs(120)).stalled,
+            Some(secs(120)),
+            "and stopped again"
+        );
         track.acked(Position(11), secs(1_260));
-        assert_eq!(track.lag(START, secs(9_000)).stalled, None, "nothing waits");
+        assert_eq!(track.lag(START, secs(9_000), secs(120)).stalled, None, "nothing waits");
     }
 
     #[test]

@@ -16,7 +16,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 4;
 
 /// Looks until the shutdown begins.
-pub(crate) async fn watch(follower: Follower, deps: Deps, shutdown: Shutdown) {
+pub(crate) async fn watch(
+    follower: Follower,
+    deps: Deps,
+    stalled_after: Duration,
+    shutdown: Shutdown,
+) {
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -34,7 +39,7 @@ pub(crate) async fn watch(follower: Follower, deps: Deps, shutdown: Shutdown) {
             // One that did not end leaves some shards with what was known of them.
             _ = within(&*deps.clock, round) => {}
         }
-        follower.tell(&deps);
+        follower.tell(&deps, stalled_after);
     }
 }
 
@@ -58,8 +63,9 @@ async fn look(follower: &Follower, deps: &Deps, shard: Shard) {
 }
 
 impl Follower {
-    fn tell(&self, deps: &Deps) {
-        let progress = self.state().progress(deps.clock.now(), deps.clock.monotonic());
+    fn tell(&self, deps: &Deps, stalled_after: Duration) {
+        let (now, monotonic) = (deps.clock.now(), deps.clock.monotonic());
+        let progress = self.state().progress(now, monotonic, stalled_after);
         self.tell.send_if_modified(|told| {
             let before = std::mem::replace(told, progress);
             say(&before, told);

@@ -4,6 +4,7 @@ mod kafka;
 mod keys;
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -58,8 +59,11 @@ impl FromStr for Role {
 }
 
 /// Shortest and longest time of one request to the store. A worker gives a whole call 10 s.
-const SCYLLA_TIMEOUT_MIN: Duration = Duration::from_millis(100);
-const SCYLLA_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+const SCYLLA_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(10);
+
+/// How soon a shard may be called stalled: in a second, which a slow receiver is enough for, and in an hour, which nobody waits for.
+const STALLED_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 
 /// Where events are kept.
 #[derive(Clone)]
@@ -110,6 +114,8 @@ pub(crate) struct Settings {
     pub(crate) ca_file: Option<PathBuf>,
     /// Most attempts in flight.
     pub(crate) in_flight: usize,
+    /// How long a shard's position may stand still while records wait, until it is told as stalled.
+    pub(crate) stalled_after: Duration,
     /// Most bytes of an event's data.
     pub(crate) event_bytes_max: usize,
     /// `api_version` of events whose publisher names none.
@@ -200,6 +206,11 @@ pub(crate) fn settings(mode: Mode, layers: &Layers) -> Result<Settings, ConfigEr
         log_filter: raw.logging.filter.clone(),
         egress: egress(mode, &raw, &parse)?,
         ca_file: raw.egress.ca_file.as_ref().map(PathBuf::from),
+        stalled_after: parse.span_within(
+            "delivery.stalled_after",
+            &raw.delivery.stalled_after,
+            STALLED_AFTER,
+        )?,
         in_flight: parse.within("delivery.in_flight", raw.delivery.in_flight, 1, 65_536)?,
         event_bytes_max: parse.within(
             "events.data_bytes_max",
@@ -285,11 +296,7 @@ fn scylla(raw: &RawScylla, parse: &Parse<'_>) -> Result<store_scylla::Settings, 
         let problem = format!("is {:?}: use {}", raw.consistency, store_scylla::Consistency::NAMES);
         layers.bad_value("scylla.consistency", problem)
     })?;
-    settings.timeout = parse.span("scylla.timeout", &raw.timeout)?;
-    if settings.timeout < SCYLLA_TIMEOUT_MIN || settings.timeout > SCYLLA_TIMEOUT_MAX {
-        let problem = format!("is {:?}: allowed are 100ms to 10s", raw.timeout);
-        return Err(layers.bad_value("scylla.timeout", problem));
-    }
+    settings.timeout = parse.span_within("scylla.timeout", &raw.timeout, SCYLLA_TIMEOUT)?;
     let factor = parse.within("scylla.replication_factor", raw.replication_factor, 1, 9)?;
     settings.replication_factor = u8::try_from(factor).unwrap_or(u8::MAX);
     settings.allow_few_replicas = raw.allow_few_replicas;
@@ -337,6 +344,20 @@ impl Parse<'_> {
     fn span(&self, key: &str, text: &str) -> Result<Duration, ConfigError> {
         runtime::parse_span(text)
             .map_err(|error| self.0.bad_value(key, format!("is wrong: {error}")))
+    }
+
+    fn span_within(
+        &self,
+        key: &str,
+        text: &str,
+        allowed: RangeInclusive<Duration>,
+    ) -> Result<Duration, ConfigError> {
+        let span = self.span(key, text)?;
+        if allowed.contains(&span) {
+            return Ok(span);
+        }
+        let [min, max] = [allowed.start(), allowed.end()].map(|span| runtime::format_span(*span));
+        Err(self.0.bad_value(key, format!("is {text:?}: allowed are {min} to {max}")))
     }
 
     fn within(&self, key: &str, value: i64, min: usize, max: usize) -> Result<usize, ConfigError> {

@@ -151,6 +151,7 @@ impl Engine {
             api_version: settings.api_version.clone(),
             drain: settings.drain_deadline,
             group: self.group.clone(),
+            stalled_after: settings.stalled_after,
             ..delivery_worker::Config::default()
         };
         config.engine.in_flight_max = settings.in_flight;

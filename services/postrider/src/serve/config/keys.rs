@@ -38,6 +38,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("events.data_bytes_max", Kind::Integer),
     key("events.api_version", Kind::Text),
     key("delivery.in_flight", Kind::Integer),
+    key("delivery.stalled_after", Kind::Text),
     key("egress.allow_http", Kind::Switch),
     key("egress.allowed_networks", Kind::List),
     key("egress.allowed_name_suffixes", Kind::List),
@@ -179,6 +180,8 @@ pub(crate) struct RawEvents {
 pub(crate) struct RawDelivery {
     /// Most attempts in flight.
     pub(crate) in_flight: i64,
+    /// How long a shard's position may stand still.
+    pub(crate) stalled_after: String,
 }
 
 /// Where deliveries may go.
@@ -268,6 +271,9 @@ impl Default for RawEvents {
 
 impl Default for RawDelivery {
     fn default() -> Self {
-        Self { in_flight: i64::try_from(limits::IN_FLIGHT_DEFAULT).unwrap_or(i64::MAX) }
+        Self {
+            in_flight: i64::try_from(limits::IN_FLIGHT_DEFAULT).unwrap_or(i64::MAX),
+            stalled_after: "2m".to_owned(),
+        }
     }
 }

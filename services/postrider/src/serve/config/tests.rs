@@ -43,6 +43,8 @@ fn a_wrong_value_names_its_key_its_origin_and_what_is_allowed() {
         ("POSTRIDER_LISTEN", "7070", ["listen", "POSTRIDER_LISTEN"]),
         ("POSTRIDER_DRAIN_DEADLINE", "long", ["drain_deadline", "such as 500ms"]),
         ("POSTRIDER_DELIVERY__IN_FLIGHT", "0", ["delivery.in_flight", "1 to 65536"]),
+        ("POSTRIDER_DELIVERY__STALLED_AFTER", "0s", ["delivery.stalled_after", "1s to 1h"]),
+        ("POSTRIDER_DELIVERY__STALLED_AFTER", "2h", ["delivery.stalled_after", "1s to 1h"]),
         (
             "POSTRIDER_EGRESS__ALLOWED_NETWORKS",
             "10.0.0.0/99",
