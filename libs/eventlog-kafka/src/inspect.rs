@@ -1,12 +1,19 @@
-//! What is unsafe about the topics: for `postrider doctor`.
+//! What is unsafe about the topics, and about the group that reads them: for `postrider doctor`.
+
+mod clock;
+mod group;
+mod session;
 
 use std::time::Duration;
 
+use domain::Timestamp;
 use rdkafka::error::KafkaError;
 
 use crate::error::OpenError;
 use crate::settings::Settings;
 use crate::topics::{self, Admin, Topic, Wanted};
+
+pub use clock::broker_time;
 
 /// How bad something is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -58,6 +65,33 @@ pub async fn inspect(settings: &Settings) -> Result<Vec<Finding>, OpenError> {
         look.topic(&topic, true).await;
         findings = look.findings;
     }
+    Ok(findings)
+}
+
+/// Looks at the workers' group: its lag by shard, its members and sessions, topics that it has read and that nobody names any more.
+///
+/// # Errors
+/// When the brokers cannot be asked at all.
+pub async fn inspect_group(
+    settings: &Settings,
+    group: &str,
+    now: Timestamp,
+) -> Result<Vec<Finding>, OpenError> {
+    let failed = |error: KafkaError| OpenError::Call {
+        what: format!("say how far group {group} has come"),
+        reason: error.to_string(),
+    };
+    let (asked, name) = (settings.clone(), group.to_owned());
+    let looked = tokio::task::spawn_blocking(move || {
+        group::Look::new(&asked, &name).and_then(|look| look.findings(now))
+    });
+    let looked = looked.await.map_err(|error| OpenError::Call {
+        what: "answer".to_owned(),
+        reason: error.to_string(),
+    })?;
+    let mut findings = looked.map_err(failed)?;
+    let admin = Admin::new(settings)?;
+    findings.push(session::look(settings, &admin).await.map_err(failed)?);
     Ok(findings)
 }
 

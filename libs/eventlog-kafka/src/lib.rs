@@ -40,7 +40,7 @@ mod topics;
 pub use connect::Kafka;
 pub use error::OpenError;
 pub use feed::KafkaFeed;
-pub use inspect::{Finding, Severity, inspect};
+pub use inspect::{Finding, Severity, broker_time, inspect, inspect_group};
 pub use log::KafkaLog;
 pub use observations::KafkaObservations;
 pub use producer::RECORD_BYTES_MAX;

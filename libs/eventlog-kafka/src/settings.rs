@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use domain::TenantId;
 use domain::record::Trust;
+use domain::{Shard, TenantId};
+
+use crate::sources::PARTITIONS_MAX;
 
 /// How members of the consumer group agree on who owns what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -161,6 +163,12 @@ impl Settings {
     #[must_use]
     pub fn is_ours(property: &str) -> bool {
         OURS.contains(&property)
+    }
+
+    /// The number of the topic that a shard is of, whether it is read or not.
+    #[must_use]
+    pub fn number_of(shard: Shard) -> u16 {
+        shard.0 / PARTITIONS_MAX
     }
 
     /// The topics that events are read from, the one that is appended to first.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::client::{self, CALL_TIMEOUT, Context};
@@ -149,8 +149,39 @@ impl Admin {
 
     /// One setting of a topic; `None` when it may not be seen.
     pub(crate) async fn setting(&self, topic: &str, name: &str) -> KafkaResult<Option<String>> {
+        self.setting_of(ResourceSpecifier::Topic(topic), name).await
+    }
+
+    /// One setting of a broker; `None` when it may not be seen.
+    pub(crate) async fn broker_setting(
+        &self,
+        broker: i32,
+        name: &str,
+    ) -> KafkaResult<Option<String>> {
+        self.setting_of(ResourceSpecifier::Broker(broker), name).await
+    }
+
+    /// The numbers of the brokers.
+    pub(crate) async fn brokers(&self) -> KafkaResult<Vec<i32>> {
+        let settings = self.settings.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            let client: BaseConsumer<Context> = BaseConsumer::from_config_and_context(
+                &client::asker(&settings),
+                Context::default(),
+            )?;
+            let cluster = client.fetch_metadata(Some(&settings.events()), CALL_TIMEOUT)?;
+            Ok(cluster.brokers().iter().map(|broker| broker.id()).collect())
+        });
+        asked.await.map_err(|error| KafkaError::ClientCreation(error.to_string()))?
+    }
+
+    async fn setting_of(
+        &self,
+        resource: ResourceSpecifier<'_>,
+        name: &str,
+    ) -> KafkaResult<Option<String>> {
         let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT));
-        let asked = [ResourceSpecifier::Topic(topic)];
+        let asked = [resource];
         let found = self.client.describe_configs(&asked, &options).await?;
         let Some(Ok(resource)) = found.into_iter().next() else { return Ok(None) };
         Ok(resource.get(name).and_then(|entry| entry.value.clone()))

@@ -313,8 +313,10 @@ impl Counters {
 
 /// The statement on one line, with its table named in full.
 fn in_keyspace(keyspace: &str, table: &str, text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.replacen(&format!(" {table} "), &format!(" {keyspace}.{table} "), 1)
+    // Each word with a blank behind it, so that a name at the end is found too.
+    let line: String = text.split_whitespace().flat_map(|word| [word, " "]).collect();
+    let line = line.replacen(&format!(" {table} "), &format!(" {keyspace}.{table} "), 1);
+    line.trim_end().to_owned()
 }
 
 /// Rows in batches, in their order.
@@ -347,6 +349,8 @@ mod tests {
         assert_eq!(in_keyspace("ks", "lanes", text), "SELECT a FROM ks.lanes WHERE lanes = ?");
         let text = "INSERT INTO lanes (a) VALUES (?)";
         assert_eq!(in_keyspace("ks", "lanes", text), "INSERT INTO ks.lanes (a) VALUES (?)");
+        let text = "SELECT DISTINCT shard FROM lanes";
+        assert_eq!(in_keyspace("ks", "lanes", text), "SELECT DISTINCT shard FROM ks.lanes");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod check;
 mod cluster;
 mod config;
+mod doctor;
 mod engine;
 mod health;
 mod identity;
@@ -17,8 +18,9 @@ use clap::Args;
 use crate::failure::Failure;
 use crate::terminal::{Environment, Terminal, Tone};
 
-pub(crate) use check::{check, doctor, migrate};
+pub(crate) use check::{check, migrate};
 pub(crate) use config::{Mode, Settings};
+pub(crate) use doctor::doctor;
 pub(crate) use process::Process;
 
 /// What `postrider dev` takes.

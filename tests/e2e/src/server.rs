@@ -1,5 +1,6 @@
 //! The process under test, or the processes.
 
+mod operate;
 mod process;
 mod stopped;
 
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::keyspace::Keyspace;
 use crate::topics::{self, Topics};
-use crate::{Cli, DEADLINE, Grpc, Rest, binary};
+use crate::{Cli, DEADLINE, Grpc, Output, Rest, binary};
 use process::{Process, TAIL_LINES};
 
 pub use stopped::Stopped;
@@ -106,14 +107,7 @@ impl Options {
 
     /// Makes keyspace, tables and topics as an operator does.
     async fn migrate(&self, data_dir: &Path) -> Result<()> {
-        let mut migrate = command(binary::postrider()?);
-        migrate.arg("migrate").arg("--data-dir").arg(data_dir);
-        let output = migrate.envs(self.variables(data_dir)).output().await;
-        let output = output.context("postrider migrate")?;
-        let (out, err) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "postrider migrate: {out}{err}");
-        Ok(())
+        self.operate("migrate", data_dir, &[]).await?.ok().map(drop).context("postrider migrate")
     }
 
     /// The whole environment of a process of the scenario.
@@ -313,6 +307,14 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.front.address
+    }
+
+    /// Runs `postrider doctor` with the configuration of its processes, but for these variables.
+    ///
+    /// # Errors
+    /// When it cannot be started; a code is none of the errors.
+    pub async fn doctor(&self, changes: &[(&str, &str)]) -> Result<Output> {
+        self.options.operate("doctor", self.data_dir.path(), changes).await
     }
 
     /// Returns where each of its processes listens.

@@ -12,6 +12,7 @@ mod cli;
 mod cli_reads;
 mod clients;
 mod cloudevents;
+mod doctor;
 mod grpc;
 mod grpc_verbs;
 mod inputs;

@@ -41,7 +41,7 @@ async fn kafka_tool(class: &str, args: &[&str], input: &str) -> Result<()> {
 }
 
 /// Writes records with Kafka's own console producer, one a line: headers, key and value separated by tabs.
-async fn console_producer(broker: &str, topic: &str, lines: &str) -> Result<()> {
+pub(crate) async fn console_producer(broker: &str, topic: &str, lines: &str) -> Result<()> {
     let args = [
         "--bootstrap-server",
         broker,
@@ -55,6 +55,14 @@ async fn console_producer(broker: &str, topic: &str, lines: &str) -> Result<()> 
         "parse.headers=true",
     ];
     kafka_tool("org.apache.kafka.tools.ConsoleProducer", &args, lines).await
+}
+
+/// Makes a topic of one copy.
+pub(crate) async fn make_topic(broker: &str, topic: &str, partitions: usize) -> Result<()> {
+    let partitions = partitions.to_string();
+    let made =
+        ["--bootstrap-server", broker, "--create", "--topic", topic, "--partitions", &partitions];
+    kafka_tool("org.apache.kafka.tools.TopicCommand", &made, "").await
 }
 
 /// Waits until a record with this text lies in a topic beside that of events, and gives what lies there.
@@ -124,8 +132,7 @@ async fn a_topic_that_is_bound_to_a_tenant_speaks_for_no_other() -> Result<()> {
     };
     let (broker, events) = options.events().context("a scenario on Kafka")?;
     let orders = events.replace(".events", "-orders");
-    let made = ["--bootstrap-server", &broker, "--create", "--topic", &orders, "--partitions", "2"];
-    kafka_tool("org.apache.kafka.tools.TopicCommand", &made, "").await?;
+    make_topic(&broker, &orders, 2).await?;
     let options = options.also_reads(format!("3 {orders} tenant=default"), 2);
     let server = options.expect_error("is no event and is set aside").start().await?;
     let api = Api::of(&server);

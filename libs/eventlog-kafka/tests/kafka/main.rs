@@ -2,6 +2,7 @@
 
 mod broker;
 mod conformance;
+mod group;
 mod rights;
 mod setup;
 mod sources;

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::record::Record;
-use ports::{Consumer, ConsumerItem, EventLog as _};
-use postrider_eventlog_kafka::{OpenError, Settings};
+use ports::{Clock as _, Consumer, ConsumerItem, EventLog as _};
+use postrider_eventlog_kafka::{
+    Finding, GroupProtocol, OpenError, Settings, Severity, broker_time, inspect_group,
+};
 use runtime::SystemClock;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -154,4 +156,39 @@ async fn each_missing_right_is_named_until_all_are_granted() {
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     let mut consumer = log.consume(&group).await.expect("a consumer");
     heard(consumer.as_mut()).await.expect("the record arrives");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_names_the_rights_that_keep_it_from_looking() {
+    let Some(secured) = secured() else { return };
+    let mut settings = secured.settings("postrider-secret").await;
+    settings.group_protocol = GroupProtocol::Consumer;
+    let prefixed = ["--resource-pattern-type", "prefixed", "--topic", &settings.topic_prefix];
+    secured.grant(&[&prefixed[..], &["--operation", "Read"]].concat()).await;
+    let group = format!("{}-delivery", settings.topic_prefix);
+    let look = async || {
+        let now = SystemClock::new().now();
+        inspect_group(&settings, &group, now).await.expect("the brokers answer")
+    };
+    let told = |findings: &[Finding], part: &str| -> Finding {
+        let found = findings.iter().find(|one| one.what.contains(part));
+        found.unwrap_or_else(|| panic!("{part} is not in {findings:?}")).clone()
+    };
+
+    let findings = look().await;
+    let of_group = told(&findings, &format!("group {group}"));
+    assert_eq!(of_group.severity, Severity::Fail);
+    assert!(of_group.problem.contains(&format!("READ on group {group}")), "{of_group:?}");
+    let session = told(&findings, "kafka.session_timeout");
+    assert_eq!(session.severity, Severity::Warn, "{session:?}");
+    assert!(session.problem.contains("grant DESCRIBE_CONFIGS on the cluster"), "{session:?}");
+    let clock = broker_time(&settings).await.expect_err("no right to write").to_string();
+    assert!(clock.contains(&settings.hints()), "{clock}");
+
+    secured.grant(&["--group", &group, "--operation", "Read"]).await;
+    secured.grant(&["--cluster", "--operation", "DescribeConfigs"]).await;
+    let findings = look().await;
+    assert_eq!(told(&findings, " lag of ").severity, Severity::Ok, "{findings:?}");
+    let session = told(&findings, "kafka.session_timeout");
+    assert_ne!(session.severity, Severity::Warn, "{session:?}");
 }

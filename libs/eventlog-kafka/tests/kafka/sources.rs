@@ -21,7 +21,7 @@ use crate::broker::{broker, connect, made, settings};
 const SOON: Duration = Duration::from_secs(60);
 
 /// Settings with two topics of others, whose numbers are 1 and 2: `…-orders` of acme with two partitions, `…-bus` that is trusted.
-async fn with_topics(broker: &str) -> Settings {
+pub(crate) async fn with_topics(broker: &str) -> Settings {
     let mut settings = made(settings(broker)).await;
     let (orders, bus) =
         (format!("{}-orders", settings.topic_prefix), format!("{}-bus", settings.topic_prefix));
@@ -37,7 +37,7 @@ async fn with_topics(broker: &str) -> Settings {
     settings
 }
 
-async fn produce(broker: &str, topic: &str, partition: i32, value: &str) {
+pub(crate) async fn produce(broker: &str, topic: &str, partition: i32, value: &str) {
     let producer: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", broker).create().expect("a client");
     let tenant = Header { key: "postrider_tenant", value: Some("globex") };

@@ -1,18 +1,22 @@
 //! Which event log the keyspace belongs to.
 
+use domain::Timestamp;
 use scylla::response::PagingState;
+use scylla::value::CqlTimestamp;
 
-use super::Store;
+use super::{Store, time_of};
 use crate::cql::{Cql, Statement};
 use crate::error::OpenError;
 
 const TABLE: &str = "installation";
 const CLAIM: &str = "INSERT INTO installation (part, event_log) VALUES (0, ?) IF NOT EXISTS";
 const OWNER: &str = "SELECT event_log FROM installation WHERE part = 0";
+const TIME: &str = "SELECT totimestamp(now()) FROM installation WHERE part = 0";
 
 pub(super) struct Statements {
     claim: Statement,
     owner: Statement,
+    time: Statement,
 }
 
 impl Statements {
@@ -20,6 +24,7 @@ impl Statements {
         Ok(Self {
             claim: cql.prepare_cas(TABLE, CLAIM).await?,
             owner: cql.prepare(TABLE, OWNER).await?,
+            time: cql.prepare(TABLE, TIME).await?,
         })
     }
 
@@ -36,6 +41,15 @@ impl Store {
             return Ok(event_log.to_owned());
         }
         Ok(self.owner().await?.unwrap_or_default())
+    }
+
+    /// What time it is for one of the nodes. None while the keyspace is nobody's.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn time(&self) -> ports::Result<Option<Timestamp>> {
+        let rows: Vec<(CqlTimestamp,)> = self.cql.read(&self.installation.time, ()).await?;
+        Ok(rows.into_iter().next().map(|(time,)| time_of(time)))
     }
 
     /// The log that the keyspace belongs to: the first one that asked. None, if none did.

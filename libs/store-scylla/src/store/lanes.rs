@@ -18,6 +18,7 @@ const SAVE: &str = "INSERT INTO lanes (shard, endpoint, epoch, cursor_due, curso
 const OF_SHARD: &str = "SELECT endpoint, epoch, cursor_due, cursor_seq, body FROM lanes WHERE shard = ? AND endpoint > ?";
 const FIRST_OF_SHARD: &str =
     "SELECT endpoint, epoch, cursor_due, cursor_seq, body FROM lanes WHERE shard = ?";
+const SHARDS: &str = "SELECT DISTINCT shard FROM lanes";
 const GET: &str = "SELECT endpoint, epoch, cursor_due, cursor_seq, body FROM lanes WHERE shard = ? AND endpoint = ? LIMIT 1";
 const REMOVE: &str = "DELETE FROM lanes WHERE shard = ? AND endpoint = ? AND epoch <= ?";
 const REMOVE_OLDER: &str = "DELETE FROM lanes WHERE shard = ? AND endpoint = ? AND epoch < ?";
@@ -29,6 +30,7 @@ pub(super) struct Statements {
     save: Statement,
     of_shard: Statement,
     first_of_shard: Statement,
+    shards: Statement,
     get: Statement,
     remove: Statement,
     remove_older: Statement,
@@ -40,6 +42,7 @@ impl Statements {
             save: cql.prepare(TABLE, SAVE).await?,
             of_shard: cql.prepare(TABLE, OF_SHARD).await?,
             first_of_shard: cql.prepare(TABLE, FIRST_OF_SHARD).await?,
+            shards: cql.prepare(TABLE, SHARDS).await?,
             get: cql.prepare(TABLE, GET).await?,
             remove: cql.prepare(TABLE, REMOVE).await?,
             remove_older: cql.prepare(TABLE, REMOVE_OLDER).await?,
@@ -48,6 +51,20 @@ impl Statements {
 }
 
 type Row = (Uuid, i32, CqlTimestamp, i64, Vec<u8>);
+
+impl Store {
+    /// The shards that have lanes, in order: a look over the whole table, for `postrider doctor`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn shards_with_lanes(&self) -> ports::Result<Vec<Shard>> {
+        let rows: Vec<(i32,)> = self.cql.read(&self.lanes.shards, ()).await?;
+        let shard = |(shard,): (i32,)| u16::try_from(shard).map(Shard).map_err(|_| odd(TABLE));
+        let mut shards = rows.into_iter().map(shard).collect::<ports::Result<Vec<_>>>()?;
+        shards.sort();
+        Ok(shards)
+    }
+}
 
 #[async_trait]
 impl LaneStore for Store {
