@@ -83,6 +83,14 @@ pub enum OpenError {
         /// What is served.
         max: usize,
     },
+    /// The brokers do not want it so.
+    #[error("Kafka refuses to {what}: {reason}")]
+    Refused {
+        /// What was tried.
+        what: String,
+        /// What to do.
+        reason: String,
+    },
     /// A question failed.
     #[error("Kafka failed to {what}: {reason}")]
     Call {

@@ -101,13 +101,7 @@ async fn describe(
     name: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<Topic>, OpenError> {
-    let asked = (settings.clone(), name.to_owned());
-    let found = tokio::task::spawn_blocking(move || topics::describe(&asked.0, &asked.1));
-    let found = found.await.map_err(|error| OpenError::Call {
-        what: "answer".to_owned(),
-        reason: error.to_string(),
-    })?;
-    match found {
+    match topics::look(settings, name).await {
         Ok(topic) => Ok(Some(topic)),
         Err(error @ (OpenError::NoTopic { .. } | OpenError::Rights { .. })) => {
             findings.push(Finding {

@@ -1,5 +1,7 @@
 //! Making topics, and looking at them.
 
+mod refusal;
+
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -69,18 +71,32 @@ async fn until_known(settings: &Settings, topic: &str) -> Result<(), OpenError> 
     const LOOKS_MAX: usize = 50;
     const PAUSE: Duration = Duration::from_millis(100);
     for _ in 0..LOOKS_MAX {
-        let (settings, topic) = (settings.clone(), topic.to_owned());
-        let found = tokio::task::spawn_blocking(move || describe(&settings, &topic)).await;
-        match found {
-            Ok(Err(OpenError::NoTopic { .. })) => tokio::time::sleep(PAUSE).await,
-            Ok(found) => return found.map(drop),
-            Err(error) => {
-                let what = "answer".to_owned();
-                return Err(OpenError::Call { what, reason: error.to_string() });
-            }
+        match look(settings, topic).await {
+            Err(OpenError::NoTopic { .. }) => tokio::time::sleep(PAUSE).await,
+            found => return found.map(drop),
         }
     }
     Err(OpenError::NoTopic { topic: topic.to_owned() })
+}
+
+/// The settings of a topic when it is made.
+fn configs(settings: &Settings, wanted: &Wanted) -> [(&'static str, String); 5] {
+    let in_sync = if settings.replication_factor >= 3 { "2" } else { "1" };
+    [
+        ("cleanup.policy", "delete".to_owned()),
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ("min.insync.replicas", in_sync.to_owned()),
+        ("unclean.leader.election.enable", "false".to_owned()),
+        ("retention.ms", wanted.retention.as_millis().to_string()),
+    ]
+}
+
+/// Looks at a topic.
+pub(crate) async fn look(settings: &Settings, name: &str) -> Result<Topic, OpenError> {
+    let asked = (settings.clone(), name.to_owned());
+    let found = tokio::task::spawn_blocking(move || describe(&asked.0, &asked.1)).await;
+    found
+        .map_err(|error| OpenError::Call { what: "answer".to_owned(), reason: error.to_string() })?
 }
 
 /// What an administrator's client can do.
@@ -100,49 +116,21 @@ impl Admin {
     }
 
     async fn make(&self, wanted: &Wanted) -> Result<Made, OpenError> {
-        let retention = wanted.retention.as_millis().to_string();
-        let in_sync = if self.settings.replication_factor >= 3 { "2" } else { "1" };
         let replication = TopicReplication::Fixed(i32::from(self.settings.replication_factor));
-        let topic = NewTopic::new(&wanted.name, i32::from(wanted.partitions), replication)
-            .set("cleanup.policy", "delete")
-            .set("message.timestamp.type", "LogAppendTime")
-            .set("min.insync.replicas", in_sync)
-            .set("unclean.leader.election.enable", "false")
-            .set("retention.ms", &retention);
+        let topic = NewTopic::new(&wanted.name, i32::from(wanted.partitions), replication);
+        let configs = configs(&self.settings, wanted);
+        let topic = configs.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
         let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT * 2));
         let made = self.client.create_topics([&topic], &options).await;
         let made = made.map_err(|error| self.failed("make", &wanted.name, &error))?;
         let is_new = match made.into_iter().next() {
-            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => false,
-            Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) => {
-                let factor = self.settings.replication_factor;
-                return Err(OpenError::Call {
-                    what: format!("make topic {}", wanted.name),
-                    reason: format!(
-                        "there are fewer brokers than kafka.replication_factor = {factor}: start more, or lower it (and set kafka.allow_few_replicas) for a trial"
-                    ),
-                });
-            }
-            Some(Err((
-                _,
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed,
-            ))) => {
-                return Err(OpenError::Rights {
-                    what: format!("make topic {}", wanted.name),
-                    right: format!(
-                        "CREATE on topics with prefix {}, or make the topic yourself",
-                        self.settings.topic_prefix
-                    ),
-                });
-            }
-            Some(Err((_, code))) => {
-                return Err(OpenError::Call {
-                    what: format!("make topic {}", wanted.name),
-                    reason: code.to_string(),
-                });
-            }
             Some(Ok(_)) | None => true,
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => false,
+            // Who may not make topics may find them made.
+            Some(Err((_, code))) => match look(&self.settings, &wanted.name).await {
+                Ok(_) => false,
+                Err(_) => return Err(refusal::meaning(&self.settings, wanted, code)),
+            },
         };
         Ok(Made { topic: wanted.name.clone(), partitions: wanted.partitions, is_new })
     }

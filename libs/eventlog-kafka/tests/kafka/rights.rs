@@ -14,7 +14,7 @@ use std::time::Duration;
 use domain::record::Record;
 use ports::{Clock as _, Consumer, ConsumerItem, EventLog as _};
 use postrider_eventlog_kafka::{
-    Finding, GroupProtocol, OpenError, Settings, Severity, broker_time, inspect_group,
+    Finding, GroupProtocol, OpenError, Settings, Severity, broker_time, inspect_group, migrate,
 };
 use runtime::SystemClock;
 use tokio::process::Command;
@@ -186,9 +186,38 @@ async fn doctor_names_the_rights_that_keep_it_from_looking() {
     assert!(clock.contains(&settings.hints()), "{clock}");
 
     secured.grant(&["--group", &group, "--operation", "Read"]).await;
-    secured.grant(&["--cluster", "--operation", "DescribeConfigs"]).await;
     let findings = look().await;
     assert_eq!(told(&findings, " lag of ").severity, Severity::Ok, "{findings:?}");
-    let session = told(&findings, "kafka.session_timeout");
-    assert_ne!(session.severity, Severity::Warn, "{session:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn migrate_names_the_right_that_it_lacks_and_is_content_with_topics_that_others_made() {
+    let Some(secured) = secured() else { return };
+    let there = secured.settings("postrider-secret").await;
+    let mut settings = there.clone();
+    settings.topic_prefix = format!("{}-new", there.topic_prefix);
+    let error = migrate(&settings).await.expect_err("no right to make topics");
+    let line = error.to_string();
+    assert!(matches!(error, OpenError::Rights { .. }) && !line.contains('\n'), "{line}");
+    let prefix = &settings.topic_prefix;
+    for part in [
+        format!(
+            "grant it CREATE on the topics of the prefix (kafka-acls --add --allow-principal User:… --operation Create --topic {prefix} "
+        ),
+        format!(
+            "kafka-topics --create --topic {prefix}.events --partitions 2 --replication-factor 1 "
+        ),
+    ] {
+        assert!(line.contains(&part), "no {part} in {line}");
+    }
+
+    // By the name's beginning this holds for the new ones too.
+    let prefixed = ["--resource-pattern-type", "prefixed", "--topic", &there.topic_prefix];
+    secured.grant(&[&prefixed[..], &["--operation", "Describe"]].concat()).await;
+    let made = migrate(&there).await.expect("who may not make topics finds them made");
+    assert!(made.iter().all(|made| !made.is_new), "{made:?}");
+
+    secured.grant(&[&prefixed[..], &["--operation", "Create"]].concat()).await;
+    let made = migrate(&settings).await.expect("made");
+    assert!(made.iter().all(|made| made.is_new), "{made:?}");
 }

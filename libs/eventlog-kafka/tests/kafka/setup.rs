@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use postrider_eventlog_kafka::{OpenError, Settings, Severity, inspect};
+use postrider_eventlog_kafka::{OpenError, Settings, Severity, inspect, migrate};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -27,6 +27,20 @@ async fn a_missing_topic_is_named_with_what_makes_it() {
     let (error, line) = refusal(&settings).await;
     assert!(matches!(error, OpenError::NoTopic { .. }) && !error.is_retryable(), "{line}");
     assert!(line.contains(&settings.events()) && line.contains("postrider migrate"), "{line}");
+}
+
+#[tokio::test]
+async fn a_topic_with_more_copies_than_brokers_is_refused_with_what_to_lower() {
+    let Some(broker) = broker() else { return };
+    let mut settings = settings(&broker);
+    settings.replication_factor = 99;
+    let error = migrate(&settings).await.expect_err("nobody has so many brokers");
+    let line = error.to_string();
+    assert!(matches!(error, OpenError::Refused { .. }) && !line.contains('\n'), "{line}");
+    assert!(line.contains(&settings.events()), "{line}");
+    assert!(line.contains("kafka.replication_factor = 99") && line.contains("lower it"), "{line}");
+    let (error, _) = refusal(&settings).await;
+    assert!(matches!(error, OpenError::NoTopic { .. }), "nothing was made: {error}");
 }
 
 /// Replaces the settings of a topic.
