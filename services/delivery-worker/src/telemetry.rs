@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use delivery::{Effect, Write};
+use delivery::{Effect, Engine, Write};
 use domain::{DeadLetterReason, Disposition, Observation, OutcomeKind, Shard};
 use runtime::metrics::{Counters, Metric, Registry, Times, Value};
 
@@ -51,6 +51,11 @@ static IN_FLIGHT: Metric<0> = Metric {
     labels: [],
     help: "Requests that are under way; delivery.in_flight bounds them",
 };
+static WRITES_PENDING: Metric<0> = Metric {
+    name: "postrider_store_writes_pending",
+    labels: [],
+    help: "Writes of a worker that the store has not confirmed yet; from 20 000 on it takes nothing more from the log",
+};
 static LAG_RECORDS: Metric<1> = Metric {
     name: "postrider_shard_lag_records",
     labels: ["shard"],
@@ -87,6 +92,7 @@ pub struct Metrics {
     records_lost: Counters<0>,
     store_failures: Counters<1>,
     in_flight: Arc<AtomicUsize>,
+    writes_pending: Arc<AtomicUsize>,
     attempts: Counters<3>,
     attempt_seconds: Times<0>,
     dead_letters: Counters<1>,
@@ -100,6 +106,7 @@ impl Default for Metrics {
             records_lost: Counters::new(&RECORDS_LOST),
             store_failures: Counters::new(&STORE_FAILURES),
             in_flight: Arc::default(),
+            writes_pending: Arc::default(),
             attempts: Counters::new(&ATTEMPTS),
             attempt_seconds: Times::new(&ATTEMPT_SECONDS),
             dead_letters: Counters::new(&DEAD_LETTERS),
@@ -128,6 +135,8 @@ impl Metrics {
         registry.counters(&self.store_failures);
         let in_flight = self.in_flight.clone();
         registry.read_one(&IN_FLIGHT, move || number(in_flight.load(Ordering::Relaxed)));
+        let pending = self.writes_pending.clone();
+        registry.read_one(&WRITES_PENDING, move || number(pending.load(Ordering::Relaxed)));
         let of_each = |read: fn(&ShardLag) -> f64| {
             let progress = alarms.progress.clone();
             move || each(&progress.borrow(), read)
@@ -163,8 +172,10 @@ impl Metrics {
         self.store_failures.count([rows]);
     }
 
-    pub(crate) fn in_flight(&self, many: usize) {
-        self.in_flight.store(many, Ordering::Relaxed);
+    /// How much the engine has under way.
+    pub(crate) fn under_way(&self, engine: &Engine) {
+        self.in_flight.store(engine.in_flight(), Ordering::Relaxed);
+        self.writes_pending.store(engine.writes_pending(), Ordering::Relaxed);
     }
 
     /// Counts what the engine decided.

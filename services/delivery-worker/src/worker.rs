@@ -285,7 +285,7 @@ impl Worker {
             self.deps.metrics.note(&effect);
             self.carry_out_one(effect);
         }
-        self.deps.metrics.in_flight(self.engine.in_flight());
+        self.deps.metrics.under_way(&self.engine);
         while let Some(write) = self.writes_waiting.pop_front() {
             if let Err(
                 mpsc::error::TrySendError::Full(write) | mpsc::error::TrySendError::Closed(write),

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use crate::metrics::{scrape, sum};
 use crate::support::{Api, TENANT, answering, last_part, report};
 
 /// Runs a client of Python to its end.
@@ -120,6 +121,8 @@ async fn records_of_plain_producers_are_delivered_and_what_is_no_event_is_set_as
     {
         ensure!(aside.contains(part), "{part} is not in {aside}");
     }
+    let quarantined = sum(&scrape(&server).await?.1, "postrider_records_quarantined_total", "");
+    ensure!(quarantined >= 1.0, "{quarantined} are counted");
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! `/readyz` says what is wrong with a running system, and that it is over.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use postrider_e2e::{Options, Receiver, Reply, Rest, Server, until};
 use serde_json::{Value, json};
 
+use crate::metrics::{scrape, sum};
 use crate::support::start_with;
 
 /// How long a position may stand still here.
@@ -28,19 +29,9 @@ fn reasons(said: &[(u16, Value)], beginning: &str) -> Vec<String> {
     all.map(str::to_owned).collect()
 }
 
-/// The sum of a metric's series over all processes, and the largest of them.
-async fn metric(server: &Server, name: &str) -> Result<(f64, f64)> {
-    let (mut sum, mut max) = (0.0, 0.0_f64);
-    for address in server.addresses() {
-        let text = Rest::new(address).get("/metrics").await?.text();
-        let is_of_it = |line: &&str| line.split(['{', ' ']).next() == Some(name);
-        for line in text.lines().filter(is_of_it) {
-            let value: f64 = line.rsplit(' ').next().context("a value")?.parse()?;
-            sum += value;
-            max = max.max(value);
-        }
-    }
-    Ok((sum, max))
+/// The sum of a metric over all shards and processes.
+async fn metric(server: &Server, name: &str) -> Result<f64> {
+    Ok(sum(&scrape(server).await?.1, name, ""))
 }
 
 /// A receiver that does not answer holds the position of its event's shard: readiness and metrics name it until the request has ended.
@@ -64,11 +55,11 @@ async fn a_shard_that_stands_still_is_named_until_it_moves() -> Result<()> {
     for (status, said) in &said {
         ensure!(*status == 200 && said["ready"] == true, "traffic is still wanted: {said}");
     }
-    ensure!(metric(&server, "postrider_shards_stalled").await?.0 == 1.0, "one stalled shard");
-    ensure!(metric(&server, "postrider_shard_lag_records").await?.0 == 1.0, "one record behind");
-    let (_, age) = metric(&server, "postrider_shard_lag_seconds").await?;
+    ensure!(metric(&server, "postrider_shards_stalled").await? == 1.0, "one stalled shard");
+    ensure!(metric(&server, "postrider_shard_lag_records").await? == 1.0, "one record behind");
+    let age = metric(&server, "postrider_shard_lag_seconds").await?;
     ensure!(age >= 2.0, "it has waited for {age} s");
-    ensure!(metric(&server, "postrider_deliveries_in_flight").await?.0 == 1.0, "one in flight");
+    ensure!(metric(&server, "postrider_deliveries_in_flight").await? == 1.0, "one in flight");
     server.wait_for_log("a shard stands still").await?;
 
     // The request ends, and its delivery waits in the backlog: the record is handed off.
@@ -77,8 +68,8 @@ async fn a_shard_that_stands_still_is_named_until_it_moves() -> Result<()> {
         Ok(reasons(&readiness(&server).await?, STALLED).is_empty().then_some(()))
     })
     .await?;
-    ensure!(metric(&server, "postrider_shards_stalled").await?.0 == 0.0, "none stalled");
-    ensure!(metric(&server, "postrider_shard_lag_records").await?.0 == 0.0, "none behind");
+    ensure!(metric(&server, "postrider_shards_stalled").await? == 0.0, "none stalled");
+    ensure!(metric(&server, "postrider_shard_lag_records").await? == 0.0, "none behind");
     server.wait_for_log("a shard moves again").await?;
     Ok(())
 }
