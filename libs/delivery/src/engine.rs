@@ -1,4 +1,4 @@
-//! The state machine. Inputs are `handle_*`, `assign`, `revoke`, `configure`; after each, take effects until there are none.
+//! The state machine. Inputs are `handle_*`, `assign`, `leave`, `revoke`, `configure`; after each, take effects until there are none.
 
 mod cancel;
 mod catch_up;
@@ -6,6 +6,7 @@ mod control;
 mod dispatch;
 mod ended;
 mod intake;
+mod leave;
 mod left;
 mod letters;
 mod outcome;
@@ -218,15 +219,13 @@ impl Engine {
         self.pump(now);
     }
 
-    /// Gives a shard up. What is in flight may still be recorded when it succeeds; nothing else of the shard happens any more.
+    /// Gives a shard up, at once or after [`Engine::leave`]. What is in flight may still be recorded when it succeeds; nothing else of the shard happens any more.
     ///
     /// The caller drops answers to `ReadBacklog` and `Scan` that come after it: they carry no token, and after the next `assign` would be taken for its own.
     pub fn revoke(&mut self, shard: Shard) {
         self.shards.remove(&shard);
         self.timers.clear(Timer::Span(shard));
-        let keys: Vec<LaneKey> =
-            self.lanes.keys().filter(|key| key.shard == shard).copied().collect();
-        for key in keys {
+        for key in self.lanes_in(shard) {
             self.lanes.remove(&key);
             self.timers.clear(Timer::Lane(key));
             self.timers.clear(Timer::Queue(key));
@@ -302,7 +301,7 @@ impl Engine {
     pub fn intake_open(&self) -> bool {
         const WRITES_MAX: usize = 20_000;
         self.writes.len() < WRITES_MAX
-            && self.shards.values().all(|tracker| {
+            && self.shards.values().filter(|tracker| !tracker.is_leaving).all(|tracker| {
                 tracker.len() < self.config.span_records_max
                     && tracker.bytes() < self.config.span_bytes_max
             })

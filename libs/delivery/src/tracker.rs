@@ -8,6 +8,8 @@ use domain::{EndpointUid, Epoch, Position, Timestamp};
 #[derive(Debug)]
 pub(crate) struct Tracker {
     pub(crate) epoch: Epoch,
+    /// Another worker waits for the shard: nothing of it begins any more.
+    pub(crate) is_leaving: bool,
     records: VecDeque<Tracked>,
     bytes: usize,
     /// Where the reader is: one past the last record it gave.
@@ -38,6 +40,7 @@ impl Tracker {
     pub(crate) fn new(epoch: Epoch, acked: Option<Position>, head: Position, span: usize) -> Self {
         Self {
             epoch,
+            is_leaving: false,
             records: VecDeque::new(),
             bytes: 0,
             next: acked.map_or(Position(0), Position::next),

@@ -55,6 +55,9 @@ impl Engine {
     }
 
     fn scan(&mut self, key: LaneKey, from: Position, to: Position) {
+        if !self.may_begin(key) {
+            return;
+        }
         if let Some(lane) = self.lanes.get_mut(&key)
             && lane.scan == Scan::Idle
         {

@@ -31,6 +31,7 @@ impl Engine {
             .lanes_in_turn()
             .into_iter()
             .map(|shard| LaneKey { shard, endpoint: uid })
+            .filter(|key| self.may_begin(*key))
             .collect();
         if endpoint.takes_tests_only() {
             lanes.iter().for_each(|key| self.end_asked(*key, now));

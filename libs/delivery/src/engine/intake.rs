@@ -25,7 +25,8 @@ impl Engine {
         now: Timestamp,
     ) {
         let shard = at.shard;
-        let Some(tracker) = self.shards.get_mut(&shard) else {
+        let tracker = self.shards.get_mut(&shard).filter(|tracker| !tracker.is_leaving);
+        let Some(tracker) = tracker else {
             return;
         };
         let known = |uid: &&EndpointUid| self.endpoints.contains_key(uid);

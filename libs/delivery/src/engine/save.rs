@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{EndpointUid, LaneKey, LaneRow, Timestamp};
+use domain::{EndpointUid, LaneKey, LaneRow, Shard, Timestamp};
 
 use super::Engine;
 use super::settle::Settlement;
@@ -51,6 +51,15 @@ impl Engine {
         let lane = self.lanes.get(&key)?;
         let breaker = self.endpoints.get(&key.endpoint).map(|e| e.breaker.state());
         Some(lane.row(breaker.unwrap_or_default()))
+    }
+
+    /// Saves what has changed of a shard's lanes, whenever it would be due.
+    pub(super) fn save_all_of(&mut self, shard: Shard, now: Timestamp) {
+        let lanes = self.lanes.values_mut().filter(|lane| lane.key.shard == shard);
+        for lane in lanes {
+            lane.save_by = lane.save_by.map(|_| now);
+        }
+        self.save_changed(now);
     }
 
     pub(super) fn save_changed(&mut self, now: Timestamp) {

@@ -24,6 +24,7 @@ enum Step {
     Suspend { writes: usize, groups: usize },
     Wake(usize),
     Reassign(u16),
+    HandOver { shard: u16, wait_ms: u64 },
     SetState(usize, EndpointState),
     Resume { endpoint: usize, shard: u16 },
     Resend { endpoint: usize, event: prop::sample::Index },
@@ -69,6 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0_usize..20, 0_usize..8).prop_map(|(writes, groups)| Step::Suspend { writes, groups }),
         3 => (1_usize..8).prop_map(Step::Wake),
         1 => shard.clone().prop_map(Step::Reassign),
+        2 => (shard.clone(), 0_u64..5_000).prop_map(|(shard, wait_ms)| Step::HandOver { shard, wait_ms }),
         4 => (endpoint.clone(), state()).prop_map(|(endpoint, state)| Step::SetState(endpoint, state)),
         1 => (endpoint.clone(), shard).prop_map(|(endpoint, shard)| Step::Resume { endpoint, shard }),
         1 => (endpoint.clone(), any::<prop::sample::Index>()).prop_map(|(endpoint, event)| Step::Resend { endpoint, event }),
@@ -132,6 +134,9 @@ impl History {
             Step::Suspend { writes, groups } => world.suspend(writes, groups),
             Step::Wake(groups) => world.wake(groups),
             Step::Reassign(shard) => world.reassign(Shard(shard)),
+            Step::HandOver { shard, wait_ms } => {
+                world.hand_over(Shard(shard), Duration::from_millis(wait_ms));
+            }
             Step::SetState(endpoint, _)
             | Step::Resume { endpoint, .. }
             | Step::Resend { endpoint, .. }

@@ -75,3 +75,49 @@ fn looks_of_an_old_assignment_do_not_disturb_the_new_one() {
         assert!((1..=1 + risk).contains(&times), "{event:?} {times} {risk}");
     }
 }
+
+#[test]
+fn what_is_in_flight_when_a_shard_is_left_is_recorded_and_not_sent_again() {
+    let mut world = World::new();
+    let (uid, failing) = (world.endpoint(), world.endpoint());
+    world.always(uid, status(200).after(secs(2)));
+    world.always(failing, status(500).after(secs(1)));
+    let events: Vec<_> = (0..30).map(|_| world.publish(&[uid, failing])).collect();
+    assert!(world.hand_over(SHARD, secs(5)));
+    let breaker = world.store.lanes.values().find(|lane| lane.key.endpoint == failing);
+    assert!(breaker.is_some_and(|lane| lane.breaker.failures > 0), "health is handed over");
+    world.run_for(secs(600));
+    for event in &events {
+        assert_eq!(world.successes(uid, event), 1, "DL-4: nothing was under way");
+    }
+    assert_eq!(world.acked(SHARD), Some(world.store.log[&SHARD][29].at.at.position));
+}
+
+#[test]
+fn a_shard_that_cannot_be_left_in_time_is_lost_with_what_is_in_flight() {
+    let mut world = World::new();
+    let uid = world.endpoint();
+    world.always(uid, status(200).after(secs(20)));
+    let event = world.publish(&[uid]);
+    assert!(!world.hand_over(SHARD, secs(5)));
+    world.run_for(secs(600));
+    assert_eq!(world.successes(uid, &event), 2);
+}
+
+#[test]
+fn a_shard_that_is_left_takes_no_records_and_closes_no_intake() {
+    let config = EngineConfig { span_records_max: 4, ..EngineConfig::default() };
+    let mut world = World::with(config, &[SHARD, Shard(1)]);
+    let (slow, fast) = (world.endpoint(), world.endpoint());
+    world.always(slow, status(200).after(secs(20)));
+    for _ in 0..3 {
+        world.publish(&[slow]);
+    }
+    world.engine.leave(SHARD);
+    for _ in 0..20 {
+        world.publish(&[slow]);
+        world.publish_to(Shard(1), &[fast], None);
+    }
+    assert!(world.engine.intake_open());
+    assert_eq!((world.sent_to(slow).len(), world.sent_to(fast).len()), (3, 20));
+}

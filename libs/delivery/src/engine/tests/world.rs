@@ -1,6 +1,7 @@
 //! The worker's part: carries out every effect and brings its result back, on a simulated clock.
 
 mod effects;
+mod owners;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -332,31 +333,6 @@ impl World {
         self.engine.assign(shard, Epoch(self.epoch), acked, head, lanes, self.now);
     }
 
-    /// Gives a shard up and takes it back once what was being written is durable; late answers to the old owner's reads are dropped.
-    pub(super) fn reassign(&mut self, shard: Shard) {
-        self.engine.revoke(shard);
-        self.take_effects();
-        while let Some(key) = self.first_write() {
-            let write = self.pending.remove(&key).expect("found");
-            self.carry_out(write);
-            self.take_effects();
-        }
-        self.pending.retain(|_, pending| match pending {
-            Pending::Page { lane, .. } | Pending::Scan { lane, .. } => lane.shard != shard,
-            Pending::Outcome(..)
-            | Pending::Written(_)
-            | Pending::Loaded { .. }
-            | Pending::Answered(..)
-            | Pending::SetState { .. } => true,
-        });
-        self.note_risk(Some(shard));
-        self.taken_over = true;
-        self.epoch += 1;
-        self.assign(shard);
-        self.bring(shard);
-        self.settle();
-    }
-
     /// The worker dies. Of the writes on their way the first `writes` are durable, and `groups` groups of the one after.
     pub(super) fn crash(&mut self, writes: usize, groups: usize) {
         self.suspend(writes, groups);
@@ -395,11 +371,6 @@ impl World {
             self.lanes_late.extend(write.lanes.iter().map(|lane| lane.key));
             self.store.apply(&mut write, durable..GROUPS.min(durable + groups));
         }
-    }
-
-    fn first_write(&self) -> Option<(Timestamp, u64)> {
-        let mut pending = self.pending.iter();
-        pending.find(|(_, pending)| matches!(pending, Pending::Written(_))).map(|(key, _)| *key)
     }
 
     fn note_risk(&mut self, shard: Option<Shard>) {
