@@ -15,7 +15,8 @@ use domain::{
     AttemptId, EndpointUid, EventId, EventRef, Fact, FactKind, LogPosition, Position, RunId, Shard,
     TenantId, Timestamp,
 };
-use ports::{Consumer, ConsumerItem, EventLog, EventStore};
+use ports::conformance::acked;
+use ports::{Ack, Consumer, ConsumerItem, EventLog, EventStore};
 use postrider_embedded::{Embedded, Options};
 use testkit::SimClock;
 
@@ -115,11 +116,13 @@ async fn acknowledge(engine: &Embedded) {
             ConsumerItem::Records { shard, records } => {
                 let upto = records.last().expect("records").at.position;
                 let epoch = *epochs.get(&shard).expect("assigned before its records");
-                let acked = consumer.ack(shard, epoch, upto).await;
+                let acked = acked(&mut *consumer, Ack { shard, epoch, upto }).await;
                 acked.expect("ack");
                 say('A', shard.0.into(), upto.0);
             }
-            other @ (ConsumerItem::Revoked { .. } | ConsumerItem::Gap { .. }) => {
+            other @ (ConsumerItem::Leaving { .. }
+            | ConsumerItem::Revoked { .. }
+            | ConsumerItem::Gap { .. }) => {
                 panic!("{other:?}")
             }
         }

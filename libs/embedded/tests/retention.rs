@@ -9,7 +9,8 @@ use domain::{
     BacklogKey, BacklogRow, EndpointUid, Epoch, EventId, EventRef, LaneKey, LaneRow, LogPosition,
     Position, RunId, Seq, Shard, TenantId, Timestamp, Trigger, WaitReason,
 };
-use ports::{BacklogStore, Clock, Consumer, ConsumerItem, EventLog, LaneStore};
+use ports::conformance::acked;
+use ports::{Ack, BacklogStore, Clock, Consumer, ConsumerItem, EventLog, LaneStore};
 use postrider_embedded::{Embedded, Options};
 use testkit::SimClock;
 
@@ -59,7 +60,7 @@ async fn ack(consumer: &mut dyn Consumer, count: u64) {
         panic!("an assignment comes first");
     };
     let upto = domain::Position(count - 1);
-    consumer.ack(shard, epoch, upto).await.expect("ack");
+    acked(consumer, Ack { shard, epoch, upto }).await.expect("ack");
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{Epoch, Position, Shard};
-use ports::{AckError, Consumer, ConsumerItem, Error, ErrorKind};
+use domain::{Epoch, Shard};
+use ports::{Ack, AckError, Consumer, ConsumerItem, Error, ErrorKind};
 use tokio::sync::{Notify, oneshot};
 
 /// Batches that wait for the worker; more of them wait in librdkafka's queues, which are bounded.
@@ -28,16 +28,15 @@ struct State {
     items: VecDeque<ConsumerItem>,
     batches: usize,
     failure: Option<Error>,
-    acks: Vec<Ack>,
+    acks: Vec<AckAsked>,
+    released: Vec<(Shard, Epoch)>,
     is_stopped: bool,
     has_ended: bool,
 }
 
 /// An ack that waits to be committed.
-pub(crate) struct Ack {
-    pub(crate) shard: Shard,
-    pub(crate) epoch: Epoch,
-    pub(crate) upto: Position,
+pub(crate) struct AckAsked {
+    pub(crate) ack: Ack,
     pub(crate) answer: oneshot::Sender<Result<(), AckError>>,
 }
 
@@ -75,6 +74,15 @@ impl Shared {
 
     /// Takes back what the port's side has not heard of a shard, and says that it is gone where it has heard that it came.
     pub(crate) fn revoke(&self, shard: Shard) {
+        self.end_of(shard, ConsumerItem::Revoked { shard });
+    }
+
+    /// Takes back what the port's side has not heard of a shard, and says that another member waits for it. Whether it has heard that it came.
+    pub(crate) fn leave(&self, shard: Shard) -> bool {
+        self.end_of(shard, ConsumerItem::Leaving { shard })
+    }
+
+    fn end_of(&self, shard: Shard, end: ConsumerItem) -> bool {
         let mut state = self.state();
         let mut unheard = false;
         state.items.retain(|item| {
@@ -84,17 +92,18 @@ impl Shared {
                     (*shard, false)
                 }
                 // What ended before stays.
-                ConsumerItem::Revoked { .. } => return true,
+                ConsumerItem::Leaving { .. } | ConsumerItem::Revoked { .. } => return true,
             };
             unheard |= of == shard && is_assigned;
             of != shard
         });
         state.batches = state.items.iter().filter(|item| is_batch(item)).count();
         if !unheard {
-            state.items.push_back(ConsumerItem::Revoked { shard });
+            state.items.push_back(end);
         }
         drop(state);
         self.filled.notify_one();
+        !unheard
     }
 
     /// Tells the port's side of a failure, once; it goes on.
@@ -104,8 +113,13 @@ impl Shared {
     }
 
     /// The acks that came meanwhile.
-    pub(crate) fn take_acks(&self) -> Vec<Ack> {
+    pub(crate) fn take_acks(&self) -> Vec<AckAsked> {
         std::mem::take(&mut self.state().acks)
+    }
+
+    /// The shards that the port's side is done with.
+    pub(crate) fn take_released(&self) -> Vec<(Shard, Epoch)> {
+        std::mem::take(&mut self.state().released)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -157,18 +171,31 @@ impl Consumer for KafkaConsumer {
         }
     }
 
-    async fn ack(&mut self, shard: Shard, epoch: Epoch, upto: Position) -> Result<(), AckError> {
-        let (answer, answered) = oneshot::channel();
+    async fn ack(&mut self, acks: &[Ack]) -> Vec<Result<(), AckError>> {
+        let mut answers = Vec::with_capacity(acks.len());
         {
+            // The thread takes them together: they are one commit.
             let mut state = self.shared.state();
-            if state.has_ended {
-                return Err(crate::error::gone("the member of the consumer group").into());
+            for ack in acks {
+                let (answer, answered) = oneshot::channel();
+                answers.push(answered);
+                if !state.has_ended {
+                    state.acks.push(AckAsked { ack: *ack, answer });
+                }
             }
-            state.acks.push(Ack { shard, epoch, upto, answer });
         }
         self.shared.wake();
-        let lost = |_| AckError::from(Error::new(ErrorKind::Unknown, "a position was not saved"));
-        answered.await.map_err(lost)?
+        let mut acked = Vec::with_capacity(acks.len());
+        for answered in answers {
+            let lost = |_| Err(Error::new(ErrorKind::Unknown, "a position was not saved").into());
+            acked.push(answered.await.unwrap_or_else(lost));
+        }
+        acked
+    }
+
+    fn release(&mut self, shard: Shard, epoch: Epoch) {
+        self.shared.state().released.push((shard, epoch));
+        self.shared.wake();
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod commits;
 mod context;
+mod leaving;
 mod shard;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Position, Shard};
-use ports::{AckError, Clock, ConsumerItem, Error, ErrorKind, Lease, LogRecord};
+use ports::{Ack, AckError, Clock, ConsumerItem, Error, ErrorKind, Lease, LogRecord};
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -19,11 +20,12 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::claim::Claim;
 use crate::client::{self, CALL_TIMEOUT};
-use crate::consumer::Shared;
+use crate::consumer::{AckAsked, Shared};
 use crate::settings::Settings;
 use crate::sources::{PARTITIONS_MAX, Place, Sources};
 use commits::{Commit, Commits, Committed, Committer, Done};
-use context::MemberContext;
+use context::{Heard, MemberContext};
+use leaving::Leaving;
 use shard::{Fetched, Owned};
 
 /// Longest sleep of the thread when nothing happens.
@@ -41,6 +43,7 @@ pub(crate) struct Member {
     consumer: Arc<BaseConsumer<MemberContext>>,
     committer: Committer,
     shards: BTreeMap<Shard, Owned>,
+    leaving: Vec<Leaving>,
     commits: Commits,
     /// The shard that was fetched from last.
     turn: Shard,
@@ -69,6 +72,7 @@ impl Member {
             consumer,
             committer,
             shards: BTreeMap::new(),
+            leaving: Vec::new(),
             commits,
             turn: Shard(0),
             assign_again: Duration::ZERO,
@@ -81,6 +85,7 @@ impl Member {
             let mut busy = self.poll_group();
             busy |= self.hear();
             self.take_acks();
+            self.finish_leaving();
             busy |= self.fetch();
             self.commit();
             if !busy {
@@ -147,8 +152,20 @@ impl Member {
         self.commits = Commits::new(self.settings.session_timeout);
     }
 
-    /// Everything that is ours is not any more.
+    /// Everything that is ours is not any more, and the group has its answers: librdkafka does not close before.
     fn lose_all(&mut self) {
+        self.consumer.context().close();
+        let (leaving, assigned) = {
+            let mut heard = self.consumer.context().heard();
+            (std::mem::take(&mut heard.leaving), heard.assigned.take())
+        };
+        self.begin_leaving(leaving);
+        self.end_leaving();
+        if assigned.is_some()
+            && let Err(error) = self.answer_assignment(&TopicPartitionList::new())
+        {
+            tracing::debug!(%error, "partitions that were assigned could not be declined");
+        }
         let mut leases = self.consumer.context().leases();
         std::mem::take(&mut *leases).values().for_each(Lease::end);
         drop(leases);
@@ -168,13 +185,19 @@ impl Member {
 
     /// Takes what callbacks left. Whether there was anything.
     fn hear(&mut self) -> bool {
-        let (revoked, done, assigned) = {
+        let (leaving, revoked, done, assigned) = {
             let mut heard = self.consumer.context().heard();
             let may_assign = self.assign_again <= self.clock.monotonic();
             let assigned = if may_assign { heard.assigned.take() } else { None };
-            (std::mem::take(&mut heard.revoked), std::mem::take(&mut heard.done), assigned)
+            let Heard { leaving, revoked, done, .. } = &mut *heard;
+            let (leaving, revoked) = (std::mem::take(leaving), std::mem::take(revoked));
+            (leaving, revoked, std::mem::take(done), assigned)
         };
-        let heard = !revoked.is_empty() || !done.is_empty() || assigned.is_some();
+        let heard =
+            !leaving.is_empty() || !revoked.is_empty() || !done.is_empty() || assigned.is_some();
+        if !leaving.is_empty() {
+            self.begin_leaving(leaving);
+        }
         for shard in revoked {
             self.lose(shard);
         }
@@ -275,25 +298,25 @@ impl Member {
     }
 
     fn take_acks(&mut self) {
-        for ack in self.shared.take_acks() {
+        for AckAsked { ack: Ack { shard, epoch, upto }, answer } in self.shared.take_acks() {
             // An answer that nobody waits for any more is no failure.
-            match self.shards.get_mut(&ack.shard) {
-                Some(owned) if owned.epoch == ack.epoch && owned.is_told => {
-                    if ack.upto.0 >= owned.end().unsigned_abs() {
-                        let (shard, upto) = (ack.shard.0, ack.upto.0);
-                        let message = format!("ack of {shard}/{upto}, which was never given out");
-                        let _ = ack.answer.send(Err(Error::new(ErrorKind::Bug, message).into()));
+            match self.shards.get_mut(&shard) {
+                Some(owned) if owned.epoch == epoch && owned.is_told => {
+                    if upto.0 >= owned.end().unsigned_abs() {
+                        let message =
+                            format!("ack of {}/{}, which was never given out", shard.0, upto.0);
+                        let _ = answer.send(Err(Error::new(ErrorKind::Bug, message).into()));
                         continue;
                     }
-                    owned.ack(ack.upto);
+                    owned.ack(upto);
                     if owned.wants_commit() {
-                        self.commits.wait(ack.shard, owned.stands, ack.answer);
+                        self.commits.wait(shard, owned.stands, answer);
                     } else {
-                        let _ = ack.answer.send(Ok(()));
+                        let _ = answer.send(Ok(()));
                     }
                 }
                 _ => {
-                    let _ = ack.answer.send(Err(AckError::Fenced));
+                    let _ = answer.send(Err(AckError::Fenced));
                 }
             }
         }
@@ -310,7 +333,7 @@ impl Member {
         let order: Vec<Shard> = after.chain(before).collect();
         for shard in order {
             let Some(owned) = self.shards.get_mut(&shard) else { continue };
-            if !owned.is_told {
+            if !owned.is_told || owned.is_leaving {
                 continue;
             }
             match owned.fetch() {

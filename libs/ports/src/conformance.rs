@@ -24,7 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::Timestamp;
 
-use crate::{EventLog, Stores};
+use crate::{Ack, AckError, Consumer, EventLog, Stores};
 
 pub use config::*;
 pub use dead_letter_lists::*;
@@ -94,6 +94,16 @@ pub async fn store_suite(fixture: &impl StoreFixture) {
     dead_letter_store_suite(fixture).await;
     config_store_suite(fixture).await;
     idempotency_store_suite(fixture).await;
+}
+
+/// Acks one shard.
+///
+/// # Errors
+/// As [`Consumer::ack`] answers.
+pub async fn acked(consumer: &mut dyn Consumer, ack: Ack) -> Result<(), AckError> {
+    let mut answers = soon("an ack", consumer.ack(&[ack])).await;
+    assert_eq!(answers.len(), 1, "one answer each");
+    answers.remove(0)
 }
 
 /// Waits for what a working adapter does at once.

@@ -48,6 +48,12 @@ impl Error {
         self
     }
 
+    /// The same failure once more, for another one of those that it befell; without its cause.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::new(self.kind, self.message.clone())
+    }
+
     /// What the caller should do.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

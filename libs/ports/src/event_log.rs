@@ -24,6 +24,8 @@ use crate::{Error, Lease, Result};
 /// EL-12 A slow consumer holds at most one batch in memory.
 /// EL-13 A member's lease of a shard does not hold any more when another one is assigned it, whether or not the first has been told.
 /// EL-14 `quarantine` answers once a record that is no event lies, with its place and what is wrong with it, where a person finds it. The log does not change.
+/// EL-15 A member that hears `Leaving` owns the shard until it releases it, or for a few seconds more: acks until then count, and the next owner goes on behind
+///       them. A log whose shards are taken at once never says it.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
     /// Which shards there are; fixed while the process runs.
@@ -120,16 +122,22 @@ pub trait Consumer: Send {
     /// When the log cannot be read; the caller may call again.
     async fn next(&mut self) -> Result<ConsumerItem>;
 
-    /// Says that everything up to and including `upto` is handed off. Durable when it returns.
-    ///
-    /// # Errors
-    /// [`AckError::Fenced`] when the epoch has ended.
-    async fn ack(
-        &mut self,
-        shard: Shard,
-        epoch: Epoch,
-        upto: Position,
-    ) -> std::result::Result<(), AckError>;
+    /// Says of shards that everything up to a position is handed off; one answer each, in order: durable, or [`AckError::Fenced`] when the epoch has ended.
+    async fn ack(&mut self, acks: &[Ack]) -> Vec<std::result::Result<(), AckError>>;
+
+    /// Says that nothing is under way any more of a shard that is [`ConsumerItem::Leaving`]; `Revoked` follows. Of any other it does nothing.
+    fn release(&mut self, _shard: Shard, _epoch: Epoch) {}
+}
+
+/// Everything of a shard up to and including a position is handed off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ack {
+    /// The shard.
+    pub shard: Shard,
+    /// The epoch of the assignment.
+    pub epoch: Epoch,
+    /// The last position.
+    pub upto: Position,
 }
 
 /// What a consumer hears.
@@ -154,6 +162,11 @@ pub enum ConsumerItem {
         shard: Shard,
         /// The records.
         records: Vec<LogRecord>,
+    },
+    /// Another member waits for the shard, and no more records of it are given. It is the member's until [`Consumer::release`], or for a few seconds more.
+    Leaving {
+        /// The shard.
+        shard: Shard,
     },
     /// The member does not own the shard any more. Acks of its epoch are refused from now on.
     Revoked {

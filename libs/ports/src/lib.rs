@@ -32,7 +32,7 @@ pub use dead_letter_store::{
 pub use delivery_store::{BacklogPage, BacklogStore, InboxStore, LaneStore};
 pub use error::{Error, ErrorKind, Result};
 pub use event_log::{
-    AckError, Appended, Bounds, Consumer, ConsumerItem, EventLog, LogRecord, RangePage, Shards,
+    Ack, AckError, Appended, Bounds, Consumer, ConsumerItem, EventLog, LogRecord, RangePage, Shards,
 };
 pub use event_store::{EventStore, Loaded, StoredEvent};
 pub use key_provider::{KeyError, KeyProvider};

@@ -1,14 +1,14 @@
 //! The event log in memory.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use domain::record::{Poison, Record, Trust};
 use domain::{Epoch, LogPosition, Position, Shard, Timestamp, shard_of_key};
 use ports::{
-    AckError, Appended, Bounds, Clock, Consumer, ConsumerItem, Error, ErrorKind, EventLog, Lease,
-    LogRecord, RangePage, Shards,
+    Ack, AckError, Appended, Bounds, Clock, Consumer, ConsumerItem, Error, ErrorKind, EventLog,
+    Lease, LogRecord, RangePage, Shards,
 };
 use tokio::sync::watch;
 
@@ -34,6 +34,8 @@ struct State {
     groups: HashMap<String, Group>,
     spread: usize,
     quarantine: Vec<(LogRecord, Poison)>,
+    /// Whether owners are asked for their shards.
+    asks: bool,
 }
 
 #[derive(Clone, Default)]
@@ -53,6 +55,8 @@ struct Group {
     acked: BTreeMap<Shard, Position>,
     /// Where a shard was when the group was made.
     began: BTreeMap<Shard, Position>,
+    /// Shards that the owner has not released to the member that waits for them.
+    asked_back: Option<BTreeSet<Shard>>,
 }
 
 impl MemoryLog {
@@ -64,6 +68,7 @@ impl MemoryLog {
             groups: HashMap::new(),
             spread: 0,
             quarantine: Vec::new(),
+            asks: false,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -79,10 +84,16 @@ impl MemoryLog {
         self.faults.clone()
     }
 
+    /// A member that joins waits until the owner has released its shards, instead of taking them.
+    pub fn ask_before_taking(&self) {
+        self.lock().asks = true;
+    }
+
     /// Ends every consumer, as a restart of the process does; records and acked positions stay.
     pub fn restart(&self) {
         for group in self.lock().groups.values_mut() {
             group.members.clear();
+            group.asked_back = None;
         }
         self.changed.send_replace(());
     }
@@ -150,6 +161,26 @@ impl State {
         Ok(Appended { at, time })
     }
 
+    fn ack(&mut self, group: &str, Ack { shard, epoch, upto }: Ack) -> Result<(), AckError> {
+        let next = self.shard(shard)?.next;
+        if upto >= next {
+            let message = "ack of a position that was never given out";
+            return Err(Error::new(ErrorKind::Bug, message).into());
+        }
+        match self.groups.get_mut(group) {
+            Some(group) if group.epoch == epoch => {
+                let acked = group.acked.entry(shard).or_insert(upto);
+                *acked = upto.max(*acked);
+                Ok(())
+            }
+            _ => Err(AckError::Fenced),
+        }
+    }
+
+    fn asks_back(&self, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|group| group.asked_back.is_some())
+    }
+
     fn is_owner(&self, group: &str, member: u64) -> bool {
         let group = self.groups.get(group);
         group.and_then(|group| group.members.last()) == Some(&member)
@@ -190,7 +221,7 @@ impl EventLog for MemoryLog {
         });
         self.changed.send_replace(());
         appended.unwrap_or_else(|error| {
-            let each = || Err(Error::new(error.kind(), error.to_string()));
+            let each = || Err(error.again());
             (0..count).map(|_| each()).collect()
         })
     }
@@ -198,15 +229,21 @@ impl EventLog for MemoryLog {
     async fn consume(&self, group: &str) -> ports::Result<Box<dyn Consumer>> {
         let mut state = self.lock();
         let lows: Vec<Position> = state.shards.iter().map(|shard| shard.low).collect();
+        let (asks, shards) = (state.asks, lows.len());
         let entry = state.groups.entry(group.to_owned()).or_default();
         for (number, low) in (0..).zip(lows) {
             entry.began.entry(Shard(number)).or_insert(low);
         }
         let member = entry.next_member;
         entry.next_member += 1;
-        entry.members.push(member);
-        // Fences the owner before at once.
-        entry.epoch.0 += 1;
+        if asks && !entry.members.is_empty() {
+            entry.members.insert(0, member);
+            entry.asked_back = Some((0..).map(Shard).take(shards).collect());
+        } else {
+            entry.members.push(member);
+            // Fences the owner before at once.
+            entry.epoch.0 += 1;
+        }
         drop(state);
         self.changed.send_replace(());
         Ok(Box::new(MemoryConsumer {
@@ -214,6 +251,7 @@ impl EventLog for MemoryLog {
             group: group.to_owned(),
             member,
             cursors: Vec::new(),
+            is_leaving: false,
             turn: 0,
             queue: VecDeque::new(),
             changed: self.changed.subscribe(),
@@ -274,6 +312,8 @@ struct MemoryConsumer {
     member: u64,
     /// The next position of each shard that it owns.
     cursors: Vec<(Shard, Position)>,
+    /// Whether it was told that another member waits for them.
+    is_leaving: bool,
     turn: usize,
     queue: VecDeque<ConsumerItem>,
     changed: watch::Receiver<()>,
@@ -309,9 +349,17 @@ impl MemoryConsumer {
             self.queue.clear();
             let revoked = self.cursors.drain(..);
             self.queue.extend(revoked.map(|(shard, _)| ConsumerItem::Revoked { shard }));
+            self.is_leaving = false;
+        } else if owner && !self.is_leaving && state.asks_back(&self.group) {
+            self.is_leaving = true;
+            let shards = self.cursors.iter().map(|(shard, _)| *shard);
+            self.queue.extend(shards.map(|shard| ConsumerItem::Leaving { shard }));
         }
         if let Some(item) = self.queue.pop_front() {
             return Some(item);
+        }
+        if self.is_leaving {
+            return None;
         }
         for _ in 0..self.cursors.len() {
             self.turn = (self.turn + 1) % self.cursors.len();
@@ -352,24 +400,29 @@ impl Consumer for MemoryConsumer {
         }
     }
 
-    async fn ack(&mut self, shard: Shard, epoch: Epoch, upto: Position) -> Result<(), AckError> {
+    async fn ack(&mut self, acks: &[Ack]) -> Vec<Result<(), AckError>> {
         let acked = self.log.faults.write(|| {
             let mut state = self.log.lock();
-            let next = state.shard(shard)?.next;
-            if upto >= next {
-                let message = "ack of a position that was never given out";
-                return Err(Error::new(ErrorKind::Bug, message).into());
-            }
-            match state.groups.get_mut(&self.group) {
-                Some(group) if group.epoch == epoch => {
-                    let acked = group.acked.entry(shard).or_insert(upto);
-                    *acked = upto.max(*acked);
-                    Ok(())
-                }
-                _ => Err(AckError::Fenced),
-            }
+            acks.iter().map(|ack| state.ack(&self.group, *ack)).collect()
         });
-        acked?
+        acked.unwrap_or_else(|error| acks.iter().map(|_| Err(error.again().into())).collect())
+    }
+
+    fn release(&mut self, shard: Shard, epoch: Epoch) {
+        let mut state = self.log.lock();
+        if let Some(group) = state.groups.get_mut(&self.group)
+            && group.epoch == epoch
+            && let Some(asked) = &mut group.asked_back
+        {
+            asked.remove(&shard);
+            if asked.is_empty() {
+                group.asked_back = None;
+                // The one that waits is the owner now.
+                group.members.rotate_right(1);
+            }
+        }
+        drop(state);
+        self.log.changed.send_replace(());
     }
 }
 
@@ -377,6 +430,7 @@ impl Drop for MemoryConsumer {
     fn drop(&mut self) {
         if let Some(group) = self.log.lock().groups.get_mut(&self.group) {
             group.members.retain(|member| *member != self.member);
+            group.asked_back = None;
         }
         self.log.changed.send_replace(());
     }

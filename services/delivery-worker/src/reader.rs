@@ -11,7 +11,7 @@ use domain::{
     EndpointUid, Epoch, Event, LaneRow, LogPosition, Position, Revision, Shard, TenantId,
 };
 use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
-use ports::{AckError, Consumer, ConsumerItem, Lease, LogRecord};
+use ports::{Ack, AckError, Consumer, ConsumerItem, Lease, LogRecord};
 use runtime::Shutdown;
 use tokio::sync::mpsc;
 
@@ -38,6 +38,8 @@ pub(crate) enum FromLog {
     },
     /// Records of a shard with the endpoints that they match, and the tenants' views that they were matched with.
     Records { records: Vec<MatchedRecord>, views: Vec<Arc<TenantView>> },
+    /// Another worker waits for a shard.
+    Leaving(Shard),
     /// A shard is ours no more.
     Revoked(Shard),
 }
@@ -52,8 +54,26 @@ pub(crate) struct MatchedRecord {
 /// An event with the endpoints that it matches.
 type Matched = (Arc<Event>, Vec<EndpointUid>);
 
-/// Positions to ack: the newest of each shard.
-pub(crate) type Acks = BTreeMap<Shard, (Epoch, Position)>;
+/// What the log is told of the shards that were handed off.
+#[derive(Default)]
+pub(crate) struct HandedOff {
+    /// The newest position of each shard.
+    pub(crate) acks: BTreeMap<Shard, (Epoch, Position)>,
+    /// Shards of which nothing is under way any more, for the workers that wait for them.
+    pub(crate) released: BTreeMap<Shard, Epoch>,
+}
+
+impl HandedOff {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.acks.is_empty() && self.released.is_empty()
+    }
+
+    /// There is nothing to tell of a shard any more.
+    pub(crate) fn forget(&mut self, shard: Shard) {
+        self.acks.remove(&shard);
+        self.released.remove(&shard);
+    }
+}
 
 const RETRY: Duration = Duration::from_millis(250);
 /// Lanes that are read at once at a take-over.
@@ -74,11 +94,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads until the shutdown begins, and acks until the loop has gone. Nothing that waits for the store keeps acks waiting.
+    /// Reads until the shutdown begins, and tells the log what is handed off until the loop has gone. Nothing that waits for the store keeps that waiting.
     pub(crate) async fn run(
         self,
         items: mpsc::Sender<FromLog>,
-        mut acks: mpsc::Receiver<Acks>,
+        mut told: mpsc::Receiver<HandedOff>,
         shutdown: Shutdown,
     ) {
         let Some(mut consumer) = self.join(&shutdown).await else { return };
@@ -92,8 +112,8 @@ impl Reader {
             let has_place = preparing.len() < PREPARING_MAX && !settling;
             tokio::select! {
                 biased;
-                asked = acks.recv() => match asked {
-                    Some(asked) => self.ack(&mut *consumer, asked).await,
+                handed_off = told.recv() => match handed_off {
+                    Some(handed_off) => self.tell(&mut *consumer, handed_off).await,
                     None => return,
                 },
                 // What was taken from the log and not handed over is not acked: it is given again after the start.
@@ -116,8 +136,8 @@ impl Reader {
             }
         }
         drop(preparing);
-        while let Some(asked) = acks.recv().await {
-            self.ack(&mut *consumer, asked).await;
+        while let Some(handed_off) = told.recv().await {
+            self.tell(&mut *consumer, handed_off).await;
         }
     }
 
@@ -146,6 +166,7 @@ impl Reader {
             Ok(ConsumerItem::Records { shard, records }) => {
                 self.match_records(shard, records).await
             }
+            Ok(ConsumerItem::Leaving { shard }) => Some(FromLog::Leaving(shard)),
             Ok(ConsumerItem::Revoked { shard }) => {
                 self.progress.revoked(shard);
                 Some(FromLog::Revoked(shard))
@@ -316,11 +337,15 @@ impl Reader {
         self.deps.clock.sleep(next_wait(error, RETRY)).await;
     }
 
-    async fn ack(&self, consumer: &mut dyn Consumer, acks: Acks) {
-        for (shard, (epoch, upto)) in acks {
-            let acking = async { Ok(consumer.ack(shard, epoch, upto).await) };
-            let acked = within(&*self.deps.clock, acking).await;
-            match acked.unwrap_or_else(|error| Err(AckError::Port(error))) {
+    async fn tell(&self, consumer: &mut dyn Consumer, HandedOff { acks, released }: HandedOff) {
+        let acks: Vec<Ack> =
+            acks.into_iter().map(|(shard, (epoch, upto))| Ack { shard, epoch, upto }).collect();
+        let acking = async { Ok(consumer.ack(&acks).await) };
+        let acked = within(&*self.deps.clock, acking).await;
+        let acked =
+            acked.unwrap_or_else(|error| acks.iter().map(|_| Err(error.again().into())).collect());
+        for (Ack { shard, upto, .. }, acked) in acks.into_iter().zip(acked) {
+            match acked {
                 Ok(()) => self.progress.acked(shard, upto, self.deps.clock.monotonic()),
                 Err(AckError::Fenced) => {
                     tracing::info!(shard = shard.0, "a shard has another owner now");
@@ -329,6 +354,9 @@ impl Reader {
                     tracing::warn!(shard = shard.0, %error, "cannot save the position of a shard; the next one is saved instead");
                 }
             }
+        }
+        for (shard, epoch) in released {
+            consumer.release(shard, epoch);
         }
     }
 }
@@ -339,7 +367,10 @@ fn settles(item: &ports::Result<ConsumerItem>) -> bool {
     match item {
         Ok(ConsumerItem::Revoked { .. }) | Err(_) => true,
         Ok(
-            ConsumerItem::Assigned { .. } | ConsumerItem::Records { .. } | ConsumerItem::Gap { .. },
+            ConsumerItem::Assigned { .. }
+            | ConsumerItem::Records { .. }
+            | ConsumerItem::Gap { .. }
+            | ConsumerItem::Leaving { .. },
         ) => false,
     }
 }

@@ -28,7 +28,7 @@ use crate::former::Former;
 use crate::looks::{Look, LookOwner, LookQueue, Looks};
 use crate::poison::PoisonWatch;
 use crate::progress::{self, Follower};
-use crate::reader::{Acks, FromLog, Reader};
+use crate::reader::{FromLog, HandedOff, Reader};
 use crate::recent::Recent;
 use crate::recorder::Recording;
 use crate::target::Target;
@@ -90,8 +90,11 @@ pub struct Worker {
     epochs: BTreeMap<Shard, Epoch>,
     leases: BTreeMap<Shard, Lease>,
     writes_waiting: VecDeque<Recording>,
-    acks_waiting: Acks,
-    acks_due: Option<Timestamp>,
+    /// What the log is not told of yet, and when it is to be.
+    handed_off: HandedOff,
+    tell_due: Option<Timestamp>,
+    /// Shards that other workers wait for, and whether the log was told that nothing of them is under way any more.
+    leaving: BTreeMap<Shard, bool>,
     commands_seen: Seen,
     /// Shards that were lost and of which writes are under way.
     former: Former,
@@ -107,7 +110,7 @@ struct Channels {
     log: mpsc::Receiver<FromLog>,
     inputs: mpsc::Receiver<Input>,
     writes: mpsc::Sender<Recording>,
-    acks: mpsc::Sender<Acks>,
+    told: mpsc::Sender<HandedOff>,
 }
 
 impl Worker {
@@ -139,8 +142,9 @@ impl Worker {
             epochs: BTreeMap::new(),
             leases: BTreeMap::new(),
             writes_waiting: VecDeque::new(),
-            acks_waiting: Acks::new(),
-            acks_due: None,
+            handed_off: HandedOff::default(),
+            tell_due: None,
+            leaving: BTreeMap::new(),
             commands_seen: Seen::default(),
             former: Former::new(),
             given_up: BTreeSet::new(),
@@ -159,7 +163,7 @@ impl Worker {
         let (log_tx, log) = mpsc::channel(READER_CHANNEL);
         let (input_tx, inputs) = mpsc::channel(INPUT_CHANNEL);
         let (writes, writes_rx) = mpsc::channel(WRITES_CHANNEL);
-        let (acks, acks_rx) = mpsc::channel(1);
+        let (told, told_rx) = mpsc::channel(1);
         let tenants = self.tenants.clone();
         let config = Config::clone(&self.config);
         let mut tasks: JoinSet<&'static str> = JoinSet::new();
@@ -174,7 +178,7 @@ impl Worker {
         };
         let stop = shutdown.clone();
         tasks.spawn(async move {
-            reader.run(log_tx, acks_rx, stop).await;
+            reader.run(log_tx, told_rx, stop).await;
             "reader"
         });
         let recording = recorder::record(self.deps.clone(), writes_rx, input_tx.clone());
@@ -201,7 +205,7 @@ impl Worker {
             bringing.await;
             "inbox"
         });
-        let mut channels = Channels { log, inputs, writes, acks };
+        let mut channels = Channels { log, inputs, writes, told };
         let result = self.work(&mut channels, &mut tasks, &shutdown).await;
         self.drain(&mut channels).await;
         drop(channels);
@@ -267,9 +271,9 @@ impl Worker {
     }
 
     fn wake_time(&self) -> Option<Timestamp> {
-        match (self.engine.poll_timeout(), self.acks_due) {
-            (Some(engine), Some(acks)) => Some(engine.min(acks)),
-            (engine, acks) => engine.or(acks),
+        match (self.engine.poll_timeout(), self.tell_due) {
+            (Some(engine), Some(tell)) => Some(engine.min(tell)),
+            (engine, tell) => engine.or(tell),
         }
     }
 
@@ -281,6 +285,7 @@ impl Worker {
     /// Carries out the engine's effects, and hands over what waits for a place.
     fn carry_out(&mut self, channels: &mut Channels) {
         self.tell_egress();
+        self.release_left();
         while let Some(effect) = self.engine.poll_effect() {
             self.deps.metrics.note(&effect);
             self.carry_out_one(effect);
@@ -296,8 +301,8 @@ impl Worker {
             }
         }
         self.looks.start();
-        if self.acks_due.is_some_and(|due| due <= self.deps.clock.now()) {
-            self.send_acks(&channels.acks);
+        if self.tell_due.is_some_and(|due| due <= self.deps.clock.now()) {
+            self.tell_log(&channels.told);
         }
     }
 
@@ -329,9 +334,9 @@ impl Worker {
                 self.writes_waiting.push_back(Recording { write, lease });
             }
             Err(Effect::Ack { shard, epoch, upto }) => {
-                self.acks_waiting.insert(shard, (epoch, upto));
-                if self.acks_due.is_none() {
-                    self.acks_due = Some(self.deps.clock.now() + ACK_INTERVAL);
+                self.handed_off.acks.insert(shard, (epoch, upto));
+                if self.tell_due.is_none() {
+                    self.tell_due = Some(self.deps.clock.now() + ACK_INTERVAL);
                 }
             }
             Err(
@@ -344,17 +349,19 @@ impl Worker {
     }
 
     fn still_owns(&self, owner: LookOwner) -> bool {
-        owner.is_none_or(|(shard, epoch)| self.epochs.get(&shard) == Some(&epoch))
+        owner.is_none_or(|(shard, epoch)| {
+            self.epochs.get(&shard) == Some(&epoch) && !self.leaving.contains_key(&shard)
+        })
     }
 
-    fn send_acks(&mut self, acks: &mpsc::Sender<Acks>) {
-        match acks.try_reserve() {
+    fn tell_log(&mut self, told: &mpsc::Sender<HandedOff>) {
+        match told.try_reserve() {
             Ok(place) => {
-                place.send(std::mem::take(&mut self.acks_waiting));
-                self.acks_due = None;
+                place.send(std::mem::take(&mut self.handed_off));
+                self.tell_due = None;
             }
             // The log is slow with the last ones; the newest positions go with the next try.
-            Err(_) => self.acks_due = Some(self.deps.clock.now() + ACK_INTERVAL),
+            Err(_) => self.tell_due = Some(self.deps.clock.now() + ACK_INTERVAL),
         }
     }
 
@@ -396,11 +403,11 @@ impl Worker {
                 "requests were still in flight at the drain deadline; they are looked up and, where no success is recorded, sent again after the start",
             );
         }
-        let acks = std::mem::take(&mut self.acks_waiting);
-        if !acks.is_empty() {
+        let handed_off = std::mem::take(&mut self.handed_off);
+        if !handed_off.is_empty() {
             // A reader that has gone or waits for the store has nothing to lose: what is not acked is looked up after the start.
             tokio::select! {
-                _ = channels.acks.send(acks) => {}
+                _ = channels.told.send(handed_off) => {}
                 () = clock.sleep(LAST_WORDS) => {}
             }
         }

@@ -139,6 +139,11 @@ fn assert_positions(said: &[Value], receiver: &Receiver) -> Result<(usize, usize
     Ok((looks.len(), parked))
 }
 
+fn duplicates(receiver: &Receiver) -> usize {
+    let by_event = receiver.count_by_event();
+    by_event.values().sum::<usize>() - by_event.len()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_join_leave_crash_and_fall_silent_and_nothing_is_lost() -> Result<()> {
     let Some(options) = Options::on_a_cluster() else { return Ok(()) };
@@ -170,6 +175,7 @@ async fn workers_join_leave_crash_and_fall_silent_and_nothing_is_lost() -> Resul
     server.end_worker(0).await?;
     let acked = publisher.flow().await?;
     arrives("a worker left", acked).await?;
+    let orderly = duplicates(&receiver);
     server.kill_worker(0).await?;
     let acked = publisher.flow().await?;
     arrives("a worker was killed", acked).await?;
@@ -187,11 +193,12 @@ async fn workers_join_leave_crash_and_fall_silent_and_nothing_is_lost() -> Resul
     })
     .await?;
     let (looks, parked) = assert_positions(&watcher.end().await?, &receiver)?;
-    let duplicates = receiver.count() - receiver.count_by_event().len();
+    let duplicates = duplicates(&receiver);
     // A join, a leave, a kill, a silence and its end: each takes over what was in flight at most.
     let bound = 5 * IN_FLIGHT;
     report(&format!(
-        "workers: {} events acknowledged, {} requests, {duplicates} duplicates of {bound} that may be (5 changes x {IN_FLIGHT} in flight); \
+        "workers: {} events acknowledged, {} requests, {duplicates} duplicates of {bound} that may be (5 changes x {IN_FLIGHT} in flight), \
+         {orderly} of them by a join and a leave; \
          {looks} looks at the acked positions, {parked} events acked as rows of the backlog",
         ids.len(),
         receiver.count(),

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{Epoch, Position, Shard};
-use ports::{AckError, Consumer, ConsumerItem};
+use domain::{Position, Shard};
+use ports::{Ack, AckError, Consumer, ConsumerItem};
 use tokio::sync::watch;
 
+use super::state::LogState;
 use super::{Inner, read};
 use crate::error::closed;
 use crate::writer::Cost;
@@ -92,6 +93,7 @@ impl LogConsumer {
             .filter_map(|item| match item {
                 ConsumerItem::Assigned { shard, .. } => Some(shard),
                 ConsumerItem::Records { .. }
+                | ConsumerItem::Leaving { .. }
                 | ConsumerItem::Revoked { .. }
                 | ConsumerItem::Gap { .. } => None,
             })
@@ -179,10 +181,13 @@ impl Consumer for LogConsumer {
         }
     }
 
-    async fn ack(&mut self, shard: Shard, epoch: Epoch, upto: Position) -> Result<(), AckError> {
+    async fn ack(&mut self, acks: &[Ack]) -> Vec<Result<(), AckError>> {
         let group = Arc::clone(&self.group);
-        let acked = self.log.write(Cost::ONE, move |state| state.ack(&group, shard, epoch, upto));
-        acked.await?
+        let asked = acks.to_vec();
+        let write =
+            move |state: &mut LogState| asked.iter().map(|ack| state.ack(&group, *ack)).collect();
+        let acked = self.log.write(Cost::ONE, write).await;
+        acked.unwrap_or_else(|error| acks.iter().map(|_| Err(error.again().into())).collect())
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::{Epoch, Position, Shard};
-use ports::{AckError, Error, ErrorKind, Lease};
+use ports::{Ack, AckError, Error, ErrorKind, Lease};
 use rusqlite::{OptionalExtension as _, params};
 use tokio::sync::watch;
 
@@ -129,9 +129,7 @@ impl LogState {
     pub(super) fn ack(
         &mut self,
         group: &Arc<str>,
-        shard: Shard,
-        epoch: Epoch,
-        upto: Position,
+        Ack { shard, epoch, upto }: Ack,
     ) -> Result<Result<(), AckError>, Fault> {
         if self.epochs.get(group) != Some(&epoch) {
             return Ok(Err(AckError::Fenced));

@@ -1,6 +1,7 @@
 //! What the group's callbacks leave for the thread of a member.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::Shard;
@@ -21,6 +22,8 @@ use crate::sources::Sources;
 pub(super) struct Heard {
     /// Partitions that the group gave us; librdkafka waits for our answer.
     pub(super) assigned: Option<Vec<Shard>>,
+    /// Partitions that the group wants for other members; librdkafka waits for our answer.
+    pub(super) leaving: Vec<Shard>,
     /// Partitions that the group took.
     pub(super) revoked: Vec<Shard>,
     /// Commits that are answered.
@@ -32,6 +35,8 @@ pub(crate) struct MemberContext {
     client: Context,
     sources: Arc<Sources>,
     heard: Mutex<Heard>,
+    /// The member leaves the group: nothing is to be finished any more.
+    is_closing: AtomicBool,
     /// Of the partitions that are ours: ended by the revocation itself, whatever the thread does at that time.
     leases: Mutex<BTreeMap<Shard, Lease>>,
 }
@@ -42,8 +47,14 @@ impl MemberContext {
             client: Context::default(),
             sources,
             heard: Mutex::default(),
+            is_closing: AtomicBool::new(false),
             leases: Mutex::default(),
         }
+    }
+
+    /// The member is about to leave the group: what the group takes from now on is given back at once.
+    pub(super) fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
     }
 
     pub(super) fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
@@ -55,6 +66,27 @@ impl MemberContext {
         let elements = partitions.elements();
         let shards = elements.iter().map(|one| self.sources.shard(one.topic(), one.partition()));
         shards.flatten().collect()
+    }
+
+    /// Answers that partitions are ours no more.
+    pub(super) fn give_back(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        shards: &[Shard],
+        partitions: &TopicPartitionList,
+    ) {
+        {
+            let mut leases = self.leases();
+            let ended = shards.iter().filter_map(|shard| leases.remove(shard));
+            ended.for_each(|lease| lease.end());
+        }
+        let answered = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+        };
+        if let Err(error) = answered {
+            tracing::debug!(%error, "partitions that are gone could not be given back");
+        }
     }
 
     pub(super) fn leases(&self) -> std::sync::MutexGuard<'_, BTreeMap<Shard, Lease>> {
@@ -85,22 +117,15 @@ impl ConsumerContext for MemberContext {
             self.heard().assigned.get_or_insert_default().extend(shards);
             return;
         }
-        {
-            let mut leases = self.leases();
-            let ended = shards.iter().filter_map(|shard| leases.remove(shard));
-            ended.for_each(|lease| lease.end());
-        }
-        let answered = match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
-            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
-        };
-        if let Err(error) = answered {
-            tracing::debug!(%error, "partitions that are gone could not be given back");
-        }
-        let mut heard = self.heard();
-        if let Some(assigned) = &mut heard.assigned {
+        if let Some(assigned) = &mut self.heard().assigned {
             assigned.retain(|shard| !shards.contains(shard));
         }
-        heard.revoked.extend(shards);
+        // Those that are lost may be another member's by now; the others are ours until the answer.
+        if consumer.assignment_lost() || self.is_closing.load(Ordering::Acquire) {
+            self.give_back(consumer, &shards, partitions);
+            self.heard().revoked.extend(shards);
+        } else {
+            self.heard().leaving.extend(shards);
+        }
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Owned {
     pub(super) next: i64,
     /// Whether `Assigned` was said.
     pub(super) is_told: bool,
+    /// Whether another member waits for it: no more records of it are given.
+    pub(super) is_leaving: bool,
     /// Records that came before the partition had a queue of its own.
     pub(super) early: VecDeque<LogRecord>,
     /// The first record that did not fit the batch before.
@@ -70,6 +72,7 @@ impl Owned {
             committed: None,
             next: stands.max(low),
             is_told: false,
+            is_leaving: false,
             early: VecDeque::new(),
             left: None,
             low,
@@ -96,9 +99,9 @@ impl Owned {
         self.committed != Some(self.stands)
     }
 
-    /// What is to be said once the claim is committed; nothing when it was said.
+    /// What is to be said once the claim is committed; nothing when it was said, or another member waits for it already.
     pub(super) fn tell(&mut self) -> Vec<ConsumerItem> {
-        if std::mem::replace(&mut self.is_told, true) {
+        if self.is_leaving || std::mem::replace(&mut self.is_told, true) {
             return Vec::new();
         }
         let mut items = vec![ConsumerItem::Assigned {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use domain::record::Record;
 use domain::{LogPosition, Position, Timestamp};
-use ports::{Clock as _, Consumer, ConsumerItem, EventLog as _};
+use ports::conformance::acked;
+use ports::{Ack, Clock as _, Consumer, ConsumerItem, EventLog as _};
 use postrider_eventlog_kafka::{
     Finding, GroupProtocol, Settings, Severity, Source, broker_time, inspect_group,
 };
@@ -49,7 +50,9 @@ async fn read_and_ack(consumer: &mut dyn Consumer, count: usize) -> Vec<LogPosit
         match timeout(SOON, consumer.next()).await.expect("in time").expect("an item") {
             ConsumerItem::Assigned { shard, epoch, .. } => epochs.push((shard, epoch)),
             ConsumerItem::Records { records, .. } => read.extend(records.into_iter().map(|r| r.at)),
-            other @ (ConsumerItem::Revoked { .. } | ConsumerItem::Gap { .. }) => {
+            other @ (ConsumerItem::Leaving { .. }
+            | ConsumerItem::Revoked { .. }
+            | ConsumerItem::Gap { .. }) => {
                 panic!("{other:?}")
             }
         }
@@ -57,8 +60,8 @@ async fn read_and_ack(consumer: &mut dyn Consumer, count: usize) -> Vec<LogPosit
     for at in &read {
         let owned = epochs.iter().find(|(shard, _)| *shard == at.shard);
         let (shard, epoch) = owned.expect("a record of a shard that is ours");
-        let acked = consumer.ack(*shard, *epoch, at.position);
-        timeout(SOON, acked).await.expect("in time").expect("acked");
+        let ack = Ack { shard: *shard, epoch: *epoch, upto: at.position };
+        acked(consumer, ack).await.expect("acked");
     }
     read
 }

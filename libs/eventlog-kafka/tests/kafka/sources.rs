@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::record::{Poison, Record, Trust};
 use domain::{Epoch, Position, Shard, TenantId, Timestamp};
-use ports::{Consumer, ConsumerItem, EventLog, LogRecord};
+use ports::conformance::acked;
+use ports::{Ack, Consumer, ConsumerItem, EventLog, LogRecord};
 use postrider_eventlog_kafka::{Settings, Source};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -55,7 +56,9 @@ async fn read(consumer: &mut dyn Consumer, count: usize) -> (Vec<(Shard, Epoch)>
         match timeout(SOON, consumer.next()).await.expect("in time").expect("an item") {
             ConsumerItem::Assigned { shard, epoch, .. } => shards.push((shard, epoch)),
             ConsumerItem::Records { records, .. } => found.extend(records),
-            other @ (ConsumerItem::Revoked { .. } | ConsumerItem::Gap { .. }) => {
+            other @ (ConsumerItem::Leaving { .. }
+            | ConsumerItem::Revoked { .. }
+            | ConsumerItem::Gap { .. }) => {
                 panic!("{other:?}")
             }
         }
@@ -100,10 +103,8 @@ async fn records_of_other_topics_have_shards_of_their_own_and_speak_for_whom_the
     log.quarantine(order, &poison).await.expect("set aside");
 
     let (_, epoch) = assigned[3];
-    timeout(SOON, consumer.ack(order.at.shard, epoch, order.at.position))
-        .await
-        .expect("in time")
-        .expect("acked");
+    let ack = Ack { shard: order.at.shard, epoch, upto: order.at.position };
+    timeout(SOON, acked(&mut *consumer, ack)).await.expect("in time").expect("acked");
     drop(consumer);
     kafka.close().await;
 

@@ -8,8 +8,8 @@ use domain::record::{Record, Trust};
 use domain::{LogPosition, Position};
 
 use super::sample::record;
-use super::{LogFixture, soon};
-use crate::{Appended, ConsumerItem, ErrorKind, EventLog, LogRecord};
+use super::{LogFixture, acked, soon};
+use crate::{Ack, Appended, ConsumerItem, ErrorKind, EventLog, LogRecord};
 
 /// Runs every contract of `EventLog`.
 pub async fn event_log_suite(fixture: &impl LogFixture) {
@@ -28,6 +28,7 @@ pub async fn event_log_suite(fixture: &impl LogFixture) {
     el_11_ranges_are_read_in_order_also_below_the_ack(fixture).await;
     el_11_a_time_gives_the_first_position_at_or_after_it(fixture).await;
     super::el_13_a_lease_ends_with_the_assignment(fixture).await;
+    super::el_15_acks_count_until_a_shard_is_released(fixture).await;
     super::el_12_a_batch_is_bounded(fixture).await;
     super::consumers_come_and_go_without_a_loss(fixture).await;
     super::a_waiting_consumer_hears_of_an_append(fixture).await;
@@ -180,7 +181,8 @@ pub async fn el_11_ranges_are_read_in_order_also_below_the_ack(fixture: &impl Lo
     let shard = place(0).shard;
     let mut consumer = log.consume(&test.group()).await.expect("consume");
     let epoch = super::event_log_groups::epoch_of(consumer.as_mut(), shard).await;
-    consumer.ack(shard, epoch, place(39).position).await.expect("ack");
+    let ack = Ack { shard, epoch, upto: place(39).position };
+    acked(consumer.as_mut(), ack).await.expect("ack");
     let (mut from, to) = (place(5).position, place(35).position);
     let mut found = Vec::new();
     let mut pages = 0;

@@ -10,8 +10,8 @@ use domain::{Epoch, LogPosition, Position, Shard};
 
 use super::event_log::append;
 use super::sample::record;
-use super::{LogFixture, soon};
-use crate::{AckError, Consumer, ConsumerItem, EventLog, Hold, Lease};
+use super::{LogFixture, acked, soon};
+use crate::{Ack, AckError, Consumer, ConsumerItem, EventLog, Hold, Lease};
 
 /// Most records and bytes of one batch (`ConsumerItem::Records`).
 const BATCH_RECORDS: usize = 500;
@@ -64,11 +64,11 @@ pub async fn el_3_acked_records_are_not_given_again(fixture: &impl LogFixture) {
     let mut test = fixture.fresh().await;
     let log = test.log();
     let (shard, positions) = filled(&log, 10).await;
-    let acked = *positions.get(5).expect("10 positions");
+    let upto = *positions.get(5).expect("10 positions");
     let mut consumer = consume(&log, &test.group()).await;
     let epoch = epoch_of(consumer.as_mut(), shard).await;
     positions_of(consumer.as_mut(), shard, 10).await;
-    consumer.ack(shard, epoch, acked).await.expect("ack");
+    acked(consumer.as_mut(), Ack { shard, epoch, upto }).await.expect("ack");
     drop(consumer);
     for restart in [false, true] {
         let log = test.log();
@@ -79,7 +79,7 @@ pub async fn el_3_acked_records_are_not_given_again(fixture: &impl LogFixture) {
         let log = test.log();
         let mut consumer = consume(&log, &test.group()).await;
         let (_, stored) = assignment_of(consumer.as_mut(), shard).await;
-        assert_eq!(stored, Some(acked), "the acked position is told");
+        assert_eq!(stored, Some(upto), "the acked position is told");
         let given = positions_of(consumer.as_mut(), shard, 4).await;
         assert_eq!(Some(given.as_slice()), positions.get(6..), "restart: {restart}");
     }
@@ -97,7 +97,7 @@ pub async fn el_4_an_ack_of_an_ended_epoch_is_fenced(fixture: &impl LogFixture) 
     let mut new = consume(&log, &test.group()).await;
     let second = epoch_of(new.as_mut(), shard).await;
     assert!(second > first, "epochs grow: {first:?}, {second:?}");
-    let refused = new.ack(shard, first, last).await;
+    let refused = acked(new.as_mut(), Ack { shard, epoch: first, upto: last }).await;
     assert!(matches!(refused, Err(AckError::Fenced)), "{refused:?}");
     drop(new);
     drop(log);
@@ -119,7 +119,7 @@ pub async fn el_4_an_ack_never_moves_back(fixture: &impl LogFixture) {
     positions_of(consumer.as_mut(), shard, 10).await;
     for n in [7, 3, 7] {
         let upto = *positions.get(n).expect("10 positions");
-        consumer.ack(shard, epoch, upto).await.expect("ack");
+        acked(consumer.as_mut(), Ack { shard, epoch, upto }).await.expect("ack");
     }
     drop(consumer);
     let mut consumer = consume(&log, &test.group()).await;
@@ -156,7 +156,7 @@ pub async fn el_9_two_groups_are_independent(fixture: &impl LogFixture) {
     let epoch = epoch_of(one.as_mut(), shard).await;
     assert_eq!(positions_of(one.as_mut(), shard, 10).await, positions);
     let last = *positions.last().expect("10 positions");
-    one.ack(shard, epoch, last).await.expect("ack");
+    acked(one.as_mut(), Ack { shard, epoch, upto: last }).await.expect("ack");
     assert_eq!(positions_of(two.as_mut(), shard, 10).await, positions);
     drop(two);
     let mut two = consume(&log, "two").await;
@@ -168,10 +168,10 @@ pub async fn el_10_retention_gives_one_gap(fixture: &impl LogFixture) {
     let mut test = fixture.fresh().await;
     let log = test.log();
     let (shard, positions) = filled(&log, 10).await;
-    let acked = *positions.get(2).expect("10 positions");
+    let upto = *positions.get(2).expect("10 positions");
     let mut consumer = consume(&log, &test.group()).await;
     let epoch = epoch_of(consumer.as_mut(), shard).await;
-    consumer.ack(shard, epoch, acked).await.expect("ack");
+    acked(consumer.as_mut(), Ack { shard, epoch, upto }).await.expect("ack");
     drop(consumer);
     drop(log);
     test.remove_all().await;
@@ -192,6 +192,7 @@ pub async fn el_10_retention_gives_one_gap(fixture: &impl LogFixture) {
             ConsumerItem::Gap { .. }
             | ConsumerItem::Records { .. }
             | ConsumerItem::Assigned { .. }
+            | ConsumerItem::Leaving { .. }
             | ConsumerItem::Revoked { .. } => {}
         }
     }
@@ -199,9 +200,9 @@ pub async fn el_10_retention_gives_one_gap(fixture: &impl LogFixture) {
     let [(from, to)] = gaps.as_slice() else {
         panic!("one gap, not {gaps:?}");
     };
-    assert_eq!(*from, acked.next(), "the gap begins behind the ack");
+    assert_eq!(*from, upto.next(), "the gap begins behind the ack");
     assert!(left.first().is_some_and(|first| to <= first));
-    let gone = log.read(LogPosition { shard, position: acked }).await;
+    let gone = log.read(LogPosition { shard, position: upto }).await;
     assert_eq!(gone.expect("read"), None, "removed records are not read");
 }
 
@@ -277,6 +278,7 @@ pub async fn a_waiting_consumer_hears_of_an_append(fixture: &impl LogFixture) {
             assert_eq!((at, given), (shard, positions));
         }
         other @ (ConsumerItem::Assigned { .. }
+        | ConsumerItem::Leaving { .. }
         | ConsumerItem::Revoked { .. }
         | ConsumerItem::Gap { .. }) => panic!("expected the record, not {other:?}"),
     }
@@ -321,4 +323,57 @@ async fn next_lease(consumer: &mut dyn Consumer) -> (Shard, Lease) {
             return (shard, lease);
         }
     }
+}
+
+/// EL-15: a member that hears `Leaving` has the shard until it releases it: its acks count, and the next owner goes on behind them.
+pub async fn el_15_acks_count_until_a_shard_is_released(fixture: &impl LogFixture) {
+    let test = fixture.fresh().await;
+    let log = test.log();
+    let mut first = consume(&log, &test.group()).await;
+    let mut epochs = BTreeMap::new();
+    while epochs.len() < log.shards().all().count() {
+        if let ConsumerItem::Assigned { shard, epoch, .. } =
+            soon("an assignment", first.next()).await.expect("next")
+        {
+            epochs.insert(shard, epoch);
+        }
+    }
+    let records = (0..200).map(|n| record(Some(&format!("k{n}")), n)).collect();
+    let answers = append(&log, records).await;
+    let ends: BTreeMap<Shard, Position> =
+        answers.iter().map(|answer| (answer.at.shard, answer.at.position)).collect();
+    let mut given = BTreeSet::new();
+    drain(first.as_mut(), &mut given, 200).await;
+    let mut second = consume(&log, &test.group()).await;
+    let shard = loop {
+        match soon("a hand-over", first.next()).await.expect("next") {
+            ConsumerItem::Leaving { shard } => break shard,
+            // This log takes shards at once.
+            ConsumerItem::Revoked { .. } => return,
+            ConsumerItem::Assigned { .. }
+            | ConsumerItem::Records { .. }
+            | ConsumerItem::Gap { .. } => {}
+        }
+    };
+    let epoch = *epochs.get(&shard).expect("a shard of the first one");
+    let upto = *ends.get(&shard).expect("a shard with records");
+    first.release(shard, Epoch(epoch.0 - 1));
+    acked(first.as_mut(), Ack { shard, epoch, upto }).await.expect("it is ours until its release");
+    first.release(shard, epoch);
+    loop {
+        match soon("the end", first.next()).await.expect("next") {
+            ConsumerItem::Revoked { shard: of } if of == shard => break,
+            // The group takes others too.
+            ConsumerItem::Leaving { shard } => {
+                first.release(shard, *epochs.get(&shard).expect("a shard of the first one"));
+            }
+            ConsumerItem::Records { shard: of, .. } => assert_ne!(of, shard, "it was leaving"),
+            ConsumerItem::Assigned { .. }
+            | ConsumerItem::Revoked { .. }
+            | ConsumerItem::Gap { .. } => {}
+        }
+    }
+    let refused = acked(first.as_mut(), Ack { shard, epoch, upto }).await;
+    assert!(matches!(refused, Err(AckError::Fenced)), "{refused:?}");
+    assert_eq!(assignment_of(second.as_mut(), shard).await.1, Some(upto));
 }

@@ -38,10 +38,40 @@ impl Worker {
                     self.engine.handle_record(record.at, record.bytes, matched, now);
                 }
             }
+            FromLog::Leaving(shard) => self.leave(shard),
             FromLog::Revoked(shard) => {
                 self.give_up(shard);
                 self.given_up.insert(shard);
                 self.tell_former();
+            }
+        }
+    }
+
+    /// Begins nothing more of a shard that another worker waits for.
+    fn leave(&mut self, shard: Shard) {
+        if !self.epochs.contains_key(&shard) {
+            return;
+        }
+        tracing::info!(shard = shard.0, "another worker waits for a shard");
+        self.leaving.insert(shard, false);
+        self.engine.leave(shard);
+        self.looks.forget(shard);
+        self.owned.send_modify(|owned| {
+            owned.remove(&shard);
+        });
+    }
+
+    /// Lets go of the shards of which nothing is under way any more: the log is told at once, with their last positions.
+    pub(super) fn release_left(&mut self) {
+        let now = self.deps.clock.now();
+        let Self { leaving, engine, epochs, handed_off, tell_due, .. } = self;
+        for (shard, is_released) in leaving.iter_mut().filter(|(_, is_released)| !**is_released) {
+            if engine.has_left(*shard, now)
+                && let Some(epoch) = epochs.get(shard)
+            {
+                handed_off.released.insert(*shard, *epoch);
+                *tell_due = Some(now);
+                *is_released = true;
             }
         }
     }
@@ -78,7 +108,8 @@ impl Worker {
         self.commands_seen.forget(shard);
         self.engine.revoke(shard);
         self.looks.forget(shard);
-        self.acks_waiting.remove(&shard);
+        self.leaving.remove(&shard);
+        self.handed_off.forget(shard);
         self.owned.send_modify(|owned| {
             owned.remove(&shard);
         });

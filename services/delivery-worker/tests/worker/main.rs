@@ -4,6 +4,7 @@ mod config;
 mod deliveries;
 mod faults;
 mod gap;
+mod handover;
 mod heard;
 mod hooked;
 mod lost_keys;

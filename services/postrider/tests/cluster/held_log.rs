@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use domain::record::{Poison, Record};
 use domain::{Epoch, LogPosition, Position, Shard, Timestamp};
 use ports::{
-    AckError, Appended, Bounds, Consumer, ConsumerItem, EventLog, LogRecord, RangePage, Result,
-    Shards,
+    Ack, AckError, Appended, Bounds, Consumer, ConsumerItem, EventLog, LogRecord, RangePage,
+    Result, Shards,
 };
 use testkit::MemoryLog;
 use tokio::sync::watch;
@@ -79,12 +79,11 @@ impl Consumer for HeldConsumer {
         Ok(item)
     }
 
-    async fn ack(
-        &mut self,
-        shard: Shard,
-        epoch: Epoch,
-        upto: Position,
-    ) -> std::result::Result<(), AckError> {
-        self.consumer.ack(shard, epoch, upto).await
+    async fn ack(&mut self, acks: &[Ack]) -> Vec<std::result::Result<(), AckError>> {
+        self.consumer.ack(acks).await
+    }
+
+    fn release(&mut self, shard: Shard, epoch: Epoch) {
+        self.consumer.release(shard, epoch);
     }
 }
