@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{Position, Shard, Timestamp};
+use ports::{Hold, Lease};
 use tokio::sync::watch;
 
 use track::Track;
@@ -66,6 +67,7 @@ struct State {
     joined: Option<Duration>,
     had_shards: bool,
     tracks: BTreeMap<Shard, Track>,
+    leases: BTreeMap<Shard, Lease>,
 }
 
 impl Follower {
@@ -78,11 +80,12 @@ impl Follower {
         self.state().joined = Some(now);
     }
 
-    /// A shard is ours.
-    pub(crate) fn assigned(&self, shard: Shard, acked: Option<Position>) {
+    /// A shard is ours, until its lease ends or the log says so: its word may lie behind records that the engine has no place for.
+    pub(crate) fn assigned(&self, shard: Shard, acked: Option<Position>, lease: &Lease) {
         let mut state = self.state();
         state.had_shards = true;
         state.tracks.insert(shard, Track::new(acked));
+        state.leases.insert(shard, lease.clone());
         drop(state);
         self.tell.send_if_modified(|told| {
             let before = std::mem::replace(&mut told.membership, Membership::Owner);
@@ -92,7 +95,9 @@ impl Follower {
 
     /// A shard is ours no more.
     pub(crate) fn revoked(&self, shard: Shard) {
-        self.state().tracks.remove(&shard);
+        let mut state = self.state();
+        state.tracks.remove(&shard);
+        state.leases.remove(&shard);
     }
 
     /// Records were read, in order: where each lies and when the log took it.
@@ -120,7 +125,14 @@ impl Follower {
 }
 
 impl State {
-    fn progress(&self, now: Timestamp, monotonic: Duration, stalled_after: Duration) -> Progress {
+    fn progress(
+        &mut self,
+        now: Timestamp,
+        monotonic: Duration,
+        stalled_after: Duration,
+    ) -> Progress {
+        self.leases.retain(|_, lease| lease.hold(monotonic) != Hold::Ended);
+        self.tracks.retain(|shard, _| self.leases.contains_key(shard));
         let lag =
             |(shard, track): (&Shard, &Track)| (*shard, track.lag(now, monotonic, stalled_after));
         Progress {
@@ -158,5 +170,16 @@ mod tests {
         assert_eq!(state.membership(secs(6)), Membership::Owner);
         state.tracks.clear();
         assert_eq!(state.membership(secs(6)), Membership::Spare, "it lost what it had");
+    }
+    #[test]
+    fn a_shard_whose_lease_ended_is_not_ours_although_the_log_has_not_said_so() {
+        let follower = Follower::default();
+        let (kept, lost) = (Lease::forever(), Lease::forever());
+        follower.assigned(Shard(1), None, &kept);
+        follower.assigned(Shard(2), None, &lost);
+        lost.end();
+        let secs = Duration::from_secs;
+        let told = follower.state().progress(Timestamp::from_millis(1), secs(1), secs(120));
+        assert_eq!(told.shards.into_keys().collect::<Vec<_>>(), [Shard(1)]);
     }
 }

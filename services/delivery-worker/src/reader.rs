@@ -157,7 +157,7 @@ impl Reader {
     async fn prepare(&self, item: ports::Result<ConsumerItem>) -> Option<FromLog> {
         match item {
             Ok(ConsumerItem::Assigned { shard, epoch, acked, head, lease }) => {
-                self.progress.assigned(shard, acked);
+                self.progress.assigned(shard, acked, &lease);
                 self.poison.forget(shard);
                 self.former.ended(shard, &*self.deps.clock).await;
                 let (lanes, views) = self.take_over(shard).await;
