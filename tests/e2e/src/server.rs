@@ -275,6 +275,19 @@ impl Server {
         Ok(())
     }
 
+    /// Tries to start another process with all roles, with these variables on top, which has to fail, and returns what it said.
+    ///
+    /// # Errors
+    /// When it starts.
+    pub async fn refuses_beside(&self, changes: &[(&str, &str)]) -> Result<String> {
+        let mut options = self.options.clone();
+        options.envs.extend(changes.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        match options.start_one(self.data_dir.path(), None).await {
+            Ok(_) => Err(anyhow!("it started beside the others")),
+            Err(error) => Ok(format!("{error:#}")),
+        }
+    }
+
     /// Asks a worker to end, and waits until it has drained. The workers after it move up.
     ///
     /// # Errors

@@ -207,3 +207,17 @@ async fn workers_join_leave_crash_and_fall_silent_and_nothing_is_lost() -> Resul
     ensure!(parked <= ids.len() / PARKED_SHARE, "{parked} events were acked before they arrived");
     Ok(())
 }
+
+/// A store that one process alone can see holds what the workers of a group must share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_embedded_store_is_refused_while_another_worker_reads_the_topic() -> Result<()> {
+    let Some(options) = Options::on_a_cluster() else { return Ok(()) };
+    let server = options.start().await?;
+    let embedded = ("POSTRIDER_STORE", "embedded");
+    let said = server.refuses_beside(&[embedded]).await?;
+    let advice = "there can be one: stop it, or use store = \"scylla\" in every process";
+    ensure!(said.contains("another worker reads") && said.contains(advice), "{said}");
+    let said = server.refuses_beside(&[embedded, ("POSTRIDER_ROLES", "delivery-worker")]).await?;
+    ensure!(said.contains("run all roles here, or use store = \"scylla\""), "{said}");
+    Ok(())
+}
