@@ -35,8 +35,7 @@ impl Kafka {
         let partitions = found.iter().map(|(_, topic)| topic.partitions);
         let sources = Arc::new(Sources::new(settings, partitions));
         let topic = settings.events();
-        let refused =
-            |error: rdkafka::error::KafkaError| OpenError::Settings { reason: error.to_string() };
+        let refused = |error: rdkafka::error::KafkaError| OpenError::of_settings(&error);
         let producer = Producer::new(settings, sources.clone()).map_err(refused)?;
         let observations = KafkaObservations::new(settings).map_err(refused)?;
         let readers = Readers::new(settings.clone(), sources.clone(), clock.clone());

@@ -8,10 +8,12 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A setting that librdkafka does not take.
-    #[error("Kafka's client refuses its settings: {reason}; correct kafka.properties_file")]
+    #[error("Kafka's client refuses its settings: {reason}; {advice}")]
     Settings {
         /// What it said.
         reason: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// No broker answers.
     #[error(
@@ -28,6 +30,16 @@ pub enum OpenError {
         "Kafka at {brokers} refuses the login: {reason}; correct sasl.* and security.protocol in kafka.properties_file"
     )]
     Login {
+        /// What was tried.
+        brokers: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The brokers' certificate is not trusted, or one side speaks no TLS.
+    #[error(
+        "TLS with Kafka at {brokers} fails: {reason}; correct ssl.* and security.protocol in kafka.properties_file"
+    )]
+    Tls {
         /// What was tried.
         brokers: String,
         /// What it said.
@@ -108,6 +120,20 @@ impl OpenError {
         matches!(self, Self::Unreachable { .. } | Self::Call { .. })
     }
 
+    /// Why a client was not made. Never with a setting's value: it may be a password.
+    pub(crate) fn of_settings(error: &KafkaError) -> Self {
+        let reason = match error {
+            KafkaError::ClientConfig(_, reason, ..) => reason.clone(),
+            other => other.to_string(),
+        };
+        let advice = if reason.contains("not available at build time") {
+            "use a binary that is built with --features kafka-tls, as releases are"
+        } else {
+            "correct kafka.properties_file"
+        };
+        Self::Settings { reason, advice }
+    }
+
     /// Why a call about a topic failed. `trouble` is what the connections said meanwhile.
     pub(crate) fn of_topic(
         what: &str,
@@ -127,6 +153,7 @@ impl OpenError {
                     right: format!("DESCRIBE, READ and WRITE on topic {topic}"),
                 }
             }
+            _ if is_tls(&reason) => Self::Tls { brokers, reason },
             _ if is_login(&reason) => Self::Login { brokers, reason },
             Some(
                 Code::BrokerTransportFailure
@@ -141,9 +168,15 @@ impl OpenError {
     }
 }
 
+fn is_tls(reason: &str) -> bool {
+    reason.contains("SSL handshake failed")
+}
+
 fn is_login(reason: &str) -> bool {
     let reason = reason.to_ascii_lowercase();
-    reason.contains("authentication") || reason.contains("sasl")
+    // The address begins with the protocol: it is no complaint.
+    let said = reason.replace("sasl_ssl://", "").replace("sasl_plaintext://", "");
+    said.contains("authentication") || said.contains("sasl")
 }
 
 /// What is missing, where the brokers do not let the user do something: rights to write and to join a group are met only when that is first done.
@@ -195,4 +228,31 @@ pub(crate) fn not_read(cause: KafkaError) -> Error {
 /// The port's error for a thread that has gone.
 pub(crate) fn gone(what: &str) -> Error {
     Error::new(ErrorKind::Unavailable, format!("{what} has ended"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As librdkafka 2.12 says it to a client that trusts no authority, gives a wrong password, or finds nobody.
+    #[test]
+    fn what_connections_say_is_told_as_what_it_is() {
+        let of = |reason: &str| {
+            let error = KafkaError::MetadataFetch(Code::BrokerTransportFailure);
+            let trouble = Some(reason.to_owned());
+            OpenError::of_topic("read", "events", "localhost:9093".to_owned(), &error, trouble)
+        };
+        let tls = of(
+            "sasl_ssl://localhost:9093/bootstrap: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed",
+        );
+        assert!(matches!(tls, OpenError::Tls { .. }) && !tls.is_retryable(), "{tls}");
+        let login = of(
+            "sasl_ssl://localhost:9093/bootstrap: SASL authentication error: Authentication failed",
+        );
+        assert!(matches!(login, OpenError::Login { .. }), "{login}");
+        let away = of(
+            "sasl_ssl://localhost:9093/bootstrap: Connect to ipv4#127.0.0.1:9093 failed: Connection refused",
+        );
+        assert!(matches!(away, OpenError::Unreachable { .. }) && away.is_retryable(), "{away}");
+    }
 }

@@ -111,7 +111,7 @@ impl Admin {
         let context = Context::default();
         let config = client::asker(settings);
         let client = AdminClient::from_config_and_context(&config, context.clone())
-            .map_err(|error| OpenError::Settings { reason: error.to_string() })?;
+            .map_err(|error| OpenError::of_settings(&error))?;
         Ok(Self { client, context, settings: settings.clone() })
     }
 
@@ -208,7 +208,7 @@ pub(crate) fn describe(settings: &Settings, name: &str) -> Result<Topic, OpenErr
     let config = client::asker(settings);
     let consumer: BaseConsumer<Context> =
         BaseConsumer::from_config_and_context(&config, context.clone())
-            .map_err(|error| OpenError::Settings { reason: error.to_string() })?;
+            .map_err(|error| OpenError::of_settings(&error))?;
     let failed = |error: &rdkafka::error::KafkaError| {
         let trouble = context.take_trouble();
         OpenError::of_topic("read", name, settings.brokers(), error, trouble)

@@ -21,6 +21,27 @@ async fn a_wrong_address_is_named_and_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_property_that_the_client_does_not_know_is_named_without_its_value() {
+    let mut settings = settings("127.0.0.1:9");
+    settings.properties.insert("sasl.pasword".to_owned(), "hunter2".to_owned());
+    let (error, line) = refusal(&settings).await;
+    assert!(matches!(error, OpenError::Settings { .. }) && !error.is_retryable(), "{line}");
+    assert!(line.contains("sasl.pasword") && line.contains("kafka.properties_file"), "{line}");
+    assert!(!format!("{line} {error:?}").contains("hunter2"), "{line}");
+}
+
+/// A trial needs no TLS, and its build leaves it out.
+#[cfg(not(feature = "tls"))]
+#[tokio::test]
+async fn a_login_that_needs_tls_names_the_feature_of_the_build() {
+    let mut settings = settings("127.0.0.1:9");
+    settings.properties.insert("security.protocol".to_owned(), "SASL_SSL".to_owned());
+    let (error, line) = refusal(&settings).await;
+    assert!(matches!(error, OpenError::Settings { .. }), "{line}");
+    assert!(line.contains("SASL_SSL") && line.contains("--features kafka-tls"), "{line}");
+}
+
+#[tokio::test]
 async fn a_missing_topic_is_named_with_what_makes_it() {
     let Some(broker) = broker() else { return };
     let settings = settings(&broker);
