@@ -7,6 +7,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use crate::settings::{GroupProtocol, Settings};
 
@@ -60,6 +61,13 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+/// For records whose fate nobody waits for.
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
 
 fn common(settings: &Settings) -> ClientConfig {
     let mut config = ClientConfig::new();

@@ -36,7 +36,7 @@ impl Kafka {
         let sources = Arc::new(Sources::new(settings, partitions));
         let topic = settings.events();
         let refused = |error: rdkafka::error::KafkaError| OpenError::of_settings(&error);
-        let producer = Producer::new(settings, sources.clone()).map_err(refused)?;
+        let producer = Producer::new(settings, sources.clone(), clock.clone()).map_err(refused)?;
         let observations = KafkaObservations::new(settings).map_err(refused)?;
         let readers = Readers::new(settings.clone(), sources.clone(), clock.clone());
         let asked = topic.clone();
@@ -114,6 +114,13 @@ impl Kafka {
             .readers
             .with(move |client| client.fetch_metadata(Some(&topic), CALL_TIMEOUT).map(drop));
         asked.await
+    }
+
+    /// How many records of this process the brokers did not confirm since the last one that they did, and why the last of them was not confirmed; none when
+    /// nobody has written for half a minute.
+    #[must_use]
+    pub fn unconfirmed(&self) -> Option<(u64, String)> {
+        self.log.producer.told_unconfirmed()
     }
 
     /// How many members a group has; only those of the classic protocol are seen.

@@ -122,9 +122,10 @@ impl OpenError {
 
     /// Why a client was not made. Never with a setting's value: it may be a password.
     pub(crate) fn of_settings(error: &KafkaError) -> Self {
-        let reason = match error {
-            KafkaError::ClientConfig(_, reason, ..) => reason.clone(),
-            other => other.to_string(),
+        let reason = if let KafkaError::ClientConfig(_, reason, ..) = error {
+            reason.clone()
+        } else {
+            error.to_string()
         };
         let advice = if reason.contains("not available at build time") {
             "use a binary that is built with --features kafka-tls, as releases are"

@@ -8,11 +8,11 @@ use domain::{Revision, Shard, TenantId};
 use ports::{ConfigFeed, Error, ErrorKind, Hint};
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::KafkaResult;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, ThreadedProducer};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use crate::client;
+use crate::client::{self, Context};
 use crate::settings::Settings;
 use crate::tail::Tail;
 
@@ -50,7 +50,7 @@ impl Wire {
 /// The `ConfigFeed` of a cluster.
 pub struct KafkaFeed {
     topic: String,
-    producer: ThreadedProducer<DefaultProducerContext>,
+    producer: ThreadedProducer<Context>,
     hints: broadcast::Sender<Hint>,
     stopped: Arc<AtomicBool>,
 }
@@ -60,7 +60,7 @@ impl KafkaFeed {
     pub(crate) fn open(settings: &Settings) -> KafkaResult<Self> {
         let topic = settings.hints();
         let config = client::careless_producer(settings);
-        let producer = ThreadedProducer::from_config_and_context(&config, DefaultProducerContext)?;
+        let producer = ThreadedProducer::from_config_and_context(&config, Context::default())?;
         let tail = Tail::of(settings, &topic)?;
         let (hints, _) = broadcast::channel(QUEUE);
         let stopped = Arc::new(AtomicBool::new(false));

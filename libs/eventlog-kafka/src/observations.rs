@@ -8,10 +8,10 @@ use domain::Observation;
 use ports::{Error, ErrorKind, Observations};
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::KafkaResult;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, ThreadedProducer};
 use tokio::sync::broadcast;
 
-use crate::client;
+use crate::client::{self, Context};
 use crate::outcome::Wire;
 use crate::settings::Settings;
 use crate::tail::Tail;
@@ -23,7 +23,7 @@ const QUEUE: usize = 4_096;
 pub struct KafkaObservations {
     settings: Settings,
     topic: String,
-    producer: ThreadedProducer<DefaultProducerContext>,
+    producer: ThreadedProducer<Context>,
     watched: Arc<Watched>,
     /// One begins to read at a time.
     beginning: tokio::sync::Mutex<()>,
@@ -59,7 +59,7 @@ impl KafkaObservations {
         Ok(Self {
             settings: settings.clone(),
             topic: settings.outcomes(),
-            producer: ThreadedProducer::from_config_and_context(&config, DefaultProducerContext)?,
+            producer: ThreadedProducer::from_config_and_context(&config, Context::default())?,
             watched: Arc::new(Watched {
                 watchers: broadcast::Sender::new(QUEUE),
                 is_read: Mutex::new(false),

@@ -1,12 +1,15 @@
 //! Appending.
 
+mod unconfirmed;
+
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use domain::record::{Poison, Record};
 use domain::{LogPosition, Position, Shard, Timestamp};
-use ports::{Appended, Error, ErrorKind, LogRecord, Shards};
+use ports::{Appended, Clock, Error, ErrorKind, LogRecord, Shards};
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::producer::future_producer::Delivery;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -15,6 +18,7 @@ use crate::error::{gone, not_appended};
 use crate::record::to_headers;
 use crate::settings::Settings;
 use crate::sources::Sources;
+use unconfirmed::Unconfirmed;
 
 /// Largest record: key, headers and value together (EL-8). Kafka's own default of `message.max.bytes` is a little above.
 pub const RECORD_BYTES_MAX: usize = 1_000_000;
@@ -29,12 +33,18 @@ pub(crate) struct Producer {
     client: RwLock<Arc<Client>>,
     /// Takes records without a key around the shards.
     spread: AtomicU32,
+    unconfirmed: Mutex<Unconfirmed>,
+    clock: Arc<dyn Clock>,
 }
 
 type Client = FutureProducer<Context>;
 
 impl Producer {
-    pub(crate) fn new(settings: &Settings, sources: Arc<Sources>) -> KafkaResult<Self> {
+    pub(crate) fn new(
+        settings: &Settings,
+        sources: Arc<Sources>,
+        clock: Arc<dyn Clock>,
+    ) -> KafkaResult<Self> {
         let client = make(settings)?;
         Ok(Self {
             settings: settings.clone(),
@@ -43,6 +53,8 @@ impl Producer {
             sources,
             client: RwLock::new(Arc::new(client)),
             spread: AtomicU32::new(0),
+            unconfirmed: Mutex::default(),
+            clock,
         })
     }
 
@@ -55,15 +67,7 @@ impl Producer {
             answers.push(match sent {
                 Err(error) => Err(error),
                 Ok((shard, delivery)) => match delivery.await {
-                    Ok(Ok(delivery)) => Ok(Appended {
-                        at: LogPosition {
-                            shard,
-                            position: Position(delivery.offset.unsigned_abs()),
-                        },
-                        time: Timestamp::from_millis(
-                            delivery.timestamp.to_millis().unwrap_or_default(),
-                        ),
-                    }),
+                    Ok(Ok(delivery)) => Ok(self.confirmed(shard, &delivery)),
                     Ok(Err((error, _))) => Err(self.failed(&client, error)),
                     Err(_) => Err(Error::new(
                         ErrorKind::Unknown,
@@ -140,6 +144,22 @@ impl Producer {
         }
     }
 
+    fn confirmed(&self, shard: Shard, delivery: &Delivery) -> Appended {
+        self.unconfirmed().confirmed();
+        let position = Position(delivery.offset.unsigned_abs());
+        let time = delivery.timestamp.to_millis().unwrap_or_default();
+        Appended { at: LogPosition { shard, position }, time: Timestamp::from_millis(time) }
+    }
+
+    /// How many records were not confirmed since the last one that was, and why the last of them was not, if that was a moment ago.
+    pub(crate) fn told_unconfirmed(&self) -> Option<(u64, String)> {
+        self.unconfirmed().told(self.clock.monotonic())
+    }
+
+    fn unconfirmed(&self) -> MutexGuard<'_, Unconfirmed> {
+        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Why a record was not written: what made the client give up says more than that it did.
     fn failed(&self, client: &Client, error: KafkaError) -> Error {
         // Never sent; of those that were, nobody knows.
@@ -149,7 +169,9 @@ impl Producer {
         );
         let fatal = client.client().fatal_error().filter(|_| is_unsent);
         self.renew_if_fatal(client);
-        not_appended(fatal.map_or(error, |(code, _)| KafkaError::MessageProduction(code)))
+        let error = fatal.map_or(error, |(code, _)| KafkaError::MessageProduction(code));
+        self.unconfirmed().failed(error.to_string(), self.clock.monotonic());
+        not_appended(error)
     }
 
     fn shard_of(&self, record: &Record) -> Shard {

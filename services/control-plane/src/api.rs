@@ -10,7 +10,6 @@ mod endpoint_mask;
 mod endpoint_service;
 mod event;
 mod event_service;
-mod outage;
 mod policy;
 mod publish;
 mod request;
@@ -32,27 +31,27 @@ use wire::api::v1::subscription_service_server::SubscriptionServiceServer;
 
 use crate::app::{App, Config, Deps};
 use crate::rest::REQUEST_BYTES_MAX;
-use outage::Outage;
 
 /// Builds the services of the API over the ports.
 ///
 /// The answer goes to [`crate::server::Server::new`], which adds health, reflection and REST.
 #[must_use]
 pub fn build(config: Config, deps: Deps) -> Routes {
-    let outage = Arc::new(Outage::new(Arc::clone(&deps.clock)));
     let app = Arc::new(App::new(config, deps));
     let endpoints = endpoint_service::Endpoints(Arc::clone(&app));
     let subscriptions = subscription_service::Subscriptions(Arc::clone(&app));
     let events = event_service::Events(Arc::clone(&app));
     let deliveries = delivery_service::Deliveries(Arc::clone(&app));
-    let dead_letters = dead_letter_service::DeadLetters(app);
+    let dead_letters = dead_letter_service::DeadLetters(Arc::clone(&app));
     let routes = Routes::new(EndpointServiceServer::new(endpoints))
         .add_service(SubscriptionServiceServer::new(subscriptions))
         .add_service(EventServiceServer::new(events).max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(DeliveryServiceServer::new(deliveries))
         .add_service(DeadLetterServiceServer::new(dead_letters));
     let look = MapResponseLayer::new(move |answer: axum::response::Response| {
-        outage.look(&answer);
+        if let Some(error) = status::fault(&answer) {
+            app.outage.note(error);
+        }
         answer
     });
     Routes::from(routes.into_axum_router().layer(look))

@@ -18,6 +18,7 @@ mod error;
 mod event_list;
 mod events;
 mod names;
+mod outage;
 mod page;
 mod publish;
 mod request_id;
@@ -29,6 +30,8 @@ mod tenants;
 
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 pub use deps::{Config, Deps};
 pub use tenants::ensure_default_tenant;
@@ -63,11 +66,13 @@ pub(crate) struct App {
     pub(crate) deps: Deps,
     pub(crate) revisions: tenants::Revisions,
     pub(crate) loaded: tenants::LoadedTenants,
+    pub(crate) outage: outage::Outage,
 }
 
 impl App {
     pub(crate) fn new(config: Config, deps: Deps) -> Self {
         Self {
+            outage: outage::Outage::new(Arc::clone(&deps.clock)),
             config,
             deps,
             revisions: tenants::Revisions::default(),

@@ -21,6 +21,9 @@ use track::Track;
 /// timeout of a member that fell silent (10 s by default) in it.
 const SPARE_AFTER: Duration = Duration::from_secs(30);
 
+/// How long a failure to read the log is told: the log says it at least every few seconds while it lasts.
+const UNREADABLE_FOR: Duration = Duration::from_secs(10);
+
 /// How far behind a shard is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ShardLag {
@@ -53,6 +56,8 @@ pub struct Progress {
     pub membership: Membership,
     /// Its shards.
     pub shards: BTreeMap<Shard, ShardLag>,
+    /// Why the log cannot be read, while it cannot.
+    pub unreadable: Option<String>,
 }
 
 /// Follows the shards of a worker. Clones are the same.
@@ -68,6 +73,8 @@ struct State {
     had_shards: bool,
     tracks: BTreeMap<Shard, Track>,
     leases: BTreeMap<Shard, Lease>,
+    /// When the log could not be read last (monotonic), and why.
+    unreadable: Option<(Duration, String)>,
 }
 
 impl Follower {
@@ -112,6 +119,12 @@ impl Follower {
         }
     }
 
+    /// The log could not be read. Whether that is news: it is tried again and again.
+    pub(crate) fn unreadable(&self, cause: String, now: Duration) -> bool {
+        let before = self.state().unreadable.replace((now, cause));
+        before.is_none_or(|(last, _)| now.saturating_sub(last) > UNREADABLE_FOR)
+    }
+
     /// The acked position was saved.
     pub(crate) fn acked(&self, shard: Shard, upto: Position, now: Duration) {
         if let Some(track) = self.state().tracks.get_mut(&shard) {
@@ -138,7 +151,14 @@ impl State {
         Progress {
             membership: self.membership(monotonic),
             shards: self.tracks.iter().map(lag).collect(),
+            unreadable: self.unreadable_at(monotonic),
         }
+    }
+
+    /// The log says nothing when it can be read again and has no records: what is not said again has passed.
+    fn unreadable_at(&self, now: Duration) -> Option<String> {
+        let (last, cause) = self.unreadable.as_ref()?;
+        (now.saturating_sub(*last) <= UNREADABLE_FOR).then(|| cause.clone())
     }
 
     fn membership(&self, now: Duration) -> Membership {
@@ -181,5 +201,21 @@ mod tests {
         let secs = Duration::from_secs;
         let told = follower.state().progress(Timestamp::from_millis(1), secs(1), secs(120));
         assert_eq!(told.shards.into_keys().collect::<Vec<_>>(), [Shard(1)]);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_read_is_news_once_and_told_for_as_long_as_it_says_so() {
+        let follower = Follower::default();
+        let secs = Duration::from_secs;
+        let told = |at| {
+            let now = Timestamp::from_millis(1);
+            follower.state().progress(now, secs(at), secs(120)).unreadable
+        };
+        assert_eq!(told(0), None);
+        assert!(follower.unreadable("no coordinator".to_owned(), secs(5)));
+        assert!(!follower.unreadable("no coordinator".to_owned(), secs(15)));
+        assert_eq!(told(25).as_deref(), Some("no coordinator"));
+        assert_eq!(told(26), None);
+        assert!(follower.unreadable("no coordinator".to_owned(), secs(26)));
     }
 }

@@ -145,7 +145,7 @@ impl Reader {
         loop {
             match self.deps.log.consume(&self.config.group).await {
                 Ok(consumer) => return Some(consumer),
-                Err(error) => tracing::warn!(%error, "cannot read the event log; trying again"),
+                Err(error) => self.say_unreadable(&error),
             }
             tokio::select! {
                 () = shutdown.cancelled() => return None,
@@ -182,10 +182,18 @@ impl Reader {
                 None
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot read the event log; trying again");
+                self.say_unreadable(&error);
                 self.deps.clock.sleep(RETRY).await;
                 None
             }
+        }
+    }
+
+    fn say_unreadable(&self, error: &ports::Error) {
+        let cause = cause(error);
+        let why = cause.clone().unwrap_or_else(|| error.to_string());
+        if self.progress.unreadable(why, self.deps.clock.monotonic()) {
+            tracing::warn!(%error, cause, "cannot read the event log: what it holds waits, and it is tried again until it can be read");
         }
     }
 

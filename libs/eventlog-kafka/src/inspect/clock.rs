@@ -1,12 +1,12 @@
 //! The brokers' clock.
 
 use domain::Timestamp;
-use rdkafka::config::FromClientConfig as _;
+use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Timestamp as Stamp;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::client::{self, CALL_TIMEOUT};
+use crate::client::{self, CALL_TIMEOUT, Context};
 use crate::error::OpenError;
 use crate::settings::Settings;
 
@@ -28,8 +28,9 @@ pub async fn broker_time(settings: &Settings) -> Result<Timestamp, OpenError> {
 }
 
 async fn stamp(settings: &Settings, hints: &str) -> Result<Stamp, KafkaError> {
-    let producer: FutureProducer =
-        FutureProducer::from_config(&client::careless_producer(settings))?;
+    let config = client::careless_producer(settings);
+    let producer: FutureProducer<Context> =
+        FutureProducer::from_config_and_context(&config, Context::default())?;
     // Readers of hints pass over what they do not know.
     let record: FutureRecord<'_, (), [u8]> = FutureRecord::to(hints).partition(0).payload(b"{}");
     let taken = producer.send(record, CALL_TIMEOUT).await.map_err(|(error, _)| error)?;

@@ -1,5 +1,6 @@
 //! What an error is on the wire: the one place that knows. Reasons are append-only.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ fn of_port(error: ports::Error) -> Status {
     let mut status = details.status(code, message);
     match error.kind() {
         ErrorKind::Bug | ErrorKind::Corrupt => {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let source = error.source().map(ToString::to_string);
             tracing::error!(%error, source, "a call failed by a fault of ours");
         }
         // Callers do not see it; `outage` logs it.
@@ -96,6 +97,11 @@ fn of_port(error: ports::Error) -> Status {
         }
     }
     status
+}
+
+/// The dependency's error behind an answer: `of_port` leaves it there.
+pub(super) fn fault<B>(answer: &http::Response<B>) -> Option<&ports::Error> {
+    answer.extensions().get::<Status>()?.source()?.downcast_ref()
 }
 
 /// A fault of ours outside of any handler. The text is fixed; what happened goes to the log.
@@ -235,5 +241,16 @@ mod tests {
         assert_eq!(wire::status::reason(&status).as_deref(), Some("IDEMPOTENCY_KEY_REUSED"));
         let details = Details::of(&status);
         assert_eq!(details.bad_request.expect("details").field_violations[0].field, "events[0].id");
+    }
+
+    #[test]
+    fn a_fault_of_a_dependency_is_found_behind_the_answer_and_nothing_else_is_one() {
+        let answer = |error: Error| Status::from(error).into_http::<String>();
+        let of_port = |kind| answer(Error::Port(ports::Error::new(kind, "away")));
+        let found = of_port(ErrorKind::Unavailable);
+        assert_eq!(fault(&found).map(ports::Error::kind), Some(ErrorKind::Unavailable));
+        assert!(fault(&of_port(ErrorKind::Bug)).is_none(), "that is said at once, always");
+        assert!(fault(&answer(Error::NotFound("x".to_owned()))).is_none());
+        assert!(fault(&http::Response::new(())).is_none());
     }
 }

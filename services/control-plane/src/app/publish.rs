@@ -247,6 +247,7 @@ impl App {
             let appended = match outcome {
                 Ok(appended) => appended,
                 Err(error) => {
+                    self.outage.note(&error);
                     failures.insert(index, PublishFailure::from(&error));
                     continue;
                 }
@@ -271,6 +272,7 @@ impl App {
         let rows: Vec<(&str, IdempotencyRow)> =
             rows.iter().map(|(key, row)| (key.as_str(), row.clone())).collect();
         if let Err(error) = self.deps.idempotency.put(tenant, &rows).await {
+            self.outage.note(&error);
             // The events are durable, but a repeat would not be known as one: the publisher has to repeat, with the same id.
             for index in keyed_indexes {
                 failures.insert(index, PublishFailure::from(&error));

@@ -79,7 +79,12 @@ fn degraded(alarms: &Alarms) -> Vec<String> {
         let shards = listed(stopped.iter());
         reasons.push(format!("shards.stopped: most records of shard(s) {shards} are no events; correct their producer, then restart"));
     }
-    reasons.extend(stalled(&alarms.progress.borrow(), &stopped));
+    let progress = alarms.progress.borrow();
+    if let Some(cause) = &progress.unreadable {
+        reasons
+            .push(format!("the event log cannot be read ({cause}): deliveries wait until it can"));
+    }
+    reasons.extend(stalled(&progress, &stopped));
     reasons
 }
 
@@ -149,19 +154,30 @@ impl Watched {
             }
         };
         let (log, store) = tokio::join!(log, store);
-        let mut reasons = Vec::new();
+        // Partitions that have their copies take events all the while: calls are still wanted.
+        let unconfirmed = self.kafka.as_ref().and_then(|kafka| kafka.unconfirmed());
+        let mut reasons: Vec<String> = unconfirmed.map(unconfirmed_events).into_iter().collect();
+        let mut ready = true;
         if let Err(error) = log {
             let cause = cause(&error);
             reasons.push(format!("the event log does not answer ({cause}): nothing is published or delivered until it does"));
+            ready = false;
         }
         if let Err(error) = store {
             let cause = cause(&error);
             reasons.push(format!(
                 "the store does not answer ({cause}): deliveries wait until it does"
             ));
+            ready = false;
         }
-        Readiness { ready: reasons.is_empty(), reasons }
+        Readiness { ready, reasons }
     }
+}
+
+fn unconfirmed_events((records, cause): (u64, String)) -> String {
+    format!(
+        "log.unconfirmed: the brokers did not confirm the last {records} record(s) ({cause}); see whether all brokers run, and the copies in sync with kafka-topics --describe --unavailable-partitions"
+    )
 }
 
 fn cause(error: &ports::Error) -> String {
