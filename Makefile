@@ -12,7 +12,7 @@ demo: ## Build the release binary and watch the whole job live (ARGS=--keep leav
 test: ## Every check and test; says what it left out and why
 	@scripts/test.sh
 
-test-long: ## As `test`, with the long forms of the kill and load tests
+test-long: ## As `test`, with the long forms of the kill and load tests, and three brokers
 	@POSTRIDER_LONG=1 scripts/test.sh
 
 bench: ## Measure throughput, latency and CPU per delivery (ARGS='--seconds 30', ARGS=--help)

@@ -53,7 +53,7 @@ if [ -n "${POSTRIDER_TEST_CQL:-}" ]; then
   # --workspace: with other features everything would be compiled again. The faults have a node of their own; producers, workers
   # and doctor are on Kafka whatever the rest is on: they ran above.
   suite "e2e on Cassandra" env POSTRIDER_E2E_STORE=scylla \
-    cargo test --workspace --profile ci --locked --test e2e -- --skip store_faults --skip producers:: --skip workers:: --skip doctor::
+    cargo test --workspace --profile ci --locked --test e2e -- --skip store_faults --skip producers:: --skip workers:: --skip doctor:: --skip brokers::
 else
   left_out "tests on Cassandra" "$cassandra_missing"
 fi
@@ -64,7 +64,7 @@ elif [ -n "${POSTRIDER_TEST_CQL:-}" ]; then
   # Two processes with the API and three workers for each scenario. Left out, since a worker counts an endpoint's health for itself: what is about
   # the one worker's count over all shards, and about its network.
   suite "e2e on Kafka, roles apart" env POSTRIDER_E2E_LOG=kafka POSTRIDER_E2E_STORE=scylla POSTRIDER_E2E_ROLES=apart \
-    cargo test --workspace --profile ci --locked --test e2e -- --skip store_faults --skip producers:: --skip workers:: --skip doctor:: \
+    cargo test --workspace --profile ci --locked --test e2e -- --skip store_faults --skip producers:: --skip workers:: --skip doctor:: --skip brokers:: \
     --skip one_attempt_out_and_not_one_a_shard --skip are_our_own_trouble
 fi
 

@@ -2,7 +2,7 @@
 //!
 //! - [`Server`]: a `postrider` process on a port of its own and a directory of its own, killed or terminated at will
 //! - [`Rest`], [`Grpc`], [`Cli`]: the three ways to talk to it
-//! - [`Cassandra`]: a node of a scenario's own, killed, frozen and started again
+//! - [`Cassandra`], [`Brokers`]: a node and three brokers of a scenario's own, killed, frozen and started again
 //! - [`Receiver`]: an HTTP server that answers by a script and keeps every request
 //! - [`hmac`]: the checks of a ten-line receiver, written without `libs/signing`
 //! - [`until`]: waits for a condition that only the API shows
@@ -16,6 +16,7 @@
 )]
 
 mod binary;
+mod brokers;
 mod cassandra;
 mod cli;
 pub mod clients;
@@ -29,6 +30,7 @@ mod server;
 mod topics;
 mod wait;
 
+pub use brokers::Brokers;
 pub use cassandra::Cassandra;
 pub use cli::{Cli, Output};
 pub use grpc::Grpc;

@@ -93,7 +93,7 @@ impl Options {
     /// When the binary is missing, ends early, or is not ready within [`DEADLINE`]; with the end of its log.
     pub async fn start(mut self) -> Result<Server> {
         let data_dir = Arc::new(TempDir::new().context("a directory for the data")?);
-        if self.script.is_none() && self.keyspace.is_none() {
+        if self.script.is_none() && self.keyspace.is_none() && self.topics.is_none() {
             self.keyspace = Keyspace::of_scenario().await?.map(Arc::new);
             if !self.is_log_embedded {
                 self.topics = Topics::of_scenario()?.map(Arc::new);
@@ -129,6 +129,14 @@ impl Options {
         };
         let (topics, keyspace) = (Some(Arc::new(topics)), Some(Arc::new(keyspace)));
         Some(Self { topics, keyspace, are_roles_apart: true, ..Self::default() })
+    }
+
+    /// Runs on these brokers (`host:port,…`): roles apart where the runner named a node for the store, else one process that keeps all but its events itself.
+    #[must_use]
+    pub fn on_brokers(brokers: String) -> Self {
+        let keyspace = Keyspace::of_runner().map(Arc::new);
+        let topics = Some(Arc::new(Topics::on_brokers(brokers)));
+        Self { topics, keyspace, are_roles_apart: true, ..Self::default() }
     }
 
     /// The broker and the topic of events, where it runs on a cluster.

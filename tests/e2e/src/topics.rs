@@ -18,6 +18,8 @@ pub(crate) const PARTITIONS: usize = 4;
 pub(crate) struct Topics {
     broker: String,
     prefix: String,
+    /// Copies of each topic.
+    copies: usize,
 }
 
 impl Topics {
@@ -40,6 +42,11 @@ impl Topics {
         env::var(BROKER).ok().map(Self::on)
     }
 
+    /// Topics of three copies on several brokers, not made yet.
+    pub(crate) fn on_brokers(brokers: String) -> Self {
+        Self { copies: 3, ..Self::on(brokers) }
+    }
+
     /// The broker, and the topic of events.
     pub(crate) fn events(&self) -> (String, String) {
         (self.broker.clone(), format!("{}.events", self.prefix))
@@ -49,7 +56,7 @@ impl Topics {
     fn on(broker: String) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { broker, prefix: format!("e2e-{}-{number}", std::process::id()) }
+        Self { broker, prefix: format!("e2e-{}-{number}", std::process::id()), copies: 1 }
     }
 
     /// The configuration of a process that uses them. Keys lie in the scenario's directory, which its processes share.
@@ -59,8 +66,8 @@ impl Topics {
             ("POSTRIDER_KAFKA__BROKERS", self.broker.clone()),
             ("POSTRIDER_KAFKA__TOPIC_PREFIX", self.prefix.clone()),
             ("POSTRIDER_KAFKA__PARTITIONS", PARTITIONS.to_string()),
-            ("POSTRIDER_KAFKA__REPLICATION_FACTOR", "1".to_owned()),
-            ("POSTRIDER_KAFKA__ALLOW_FEW_REPLICAS", "true".to_owned()),
+            ("POSTRIDER_KAFKA__REPLICATION_FACTOR", self.copies.to_string()),
+            ("POSTRIDER_KAFKA__ALLOW_FEW_REPLICAS", (self.copies < 3).to_string()),
             ("POSTRIDER_KAFKA__SESSION_TIMEOUT", "6s".to_owned()),
             ("POSTRIDER_SECRETS__KEY_FILE", data_dir.join("keys").display().to_string()),
         ]

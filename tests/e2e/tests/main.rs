@@ -7,6 +7,7 @@
 
 mod answers;
 mod breaker;
+mod brokers;
 mod changes;
 mod cli;
 mod cli_reads;

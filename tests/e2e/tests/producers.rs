@@ -12,7 +12,7 @@ use crate::metrics::{scrape, sum};
 use crate::support::{Api, TENANT, answering, last_part, report};
 
 /// Runs a client of Python to its end.
-async fn python(script: &str, args: &[&str]) -> Result<String> {
+pub(crate) async fn python(script: &str, args: &[&str]) -> Result<String> {
     let python = clients::python().context("POSTRIDER_PY_VENV names no Python")?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script);
     let output = Command::new(python).arg(script).args(args).kill_on_drop(true).output().await?;
