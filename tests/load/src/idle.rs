@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::figures::ratio;
+use crate::place::{Log, Place};
 use crate::postrider::Postrider;
 
 /// The start is over after a look in which the process did nothing.
@@ -28,7 +29,8 @@ pub(crate) struct Idle {
 
 /// Starts a process, leaves it alone, and looks.
 pub(crate) async fn measure(binary: &Path) -> Result<Idle> {
-    let server = Postrider::start(binary).await?;
+    let place = Place::new(binary, Log::Embedded).await?;
+    let server = Postrider::start(binary, &place).await?;
     settle(&server).await?;
     let (before, began) = (server.cpu()?, Instant::now());
     // The stretch of time is the measurement.

@@ -14,13 +14,16 @@
     reason = "a benchmark drives real processes in real time and prints its table"
 )]
 
+mod drain;
 mod figures;
 mod generator;
 mod idle;
+mod kafka;
 mod limit;
 mod machine;
 mod options;
 mod payload;
+mod place;
 mod plan;
 mod postrider;
 mod report;

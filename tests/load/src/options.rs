@@ -55,6 +55,18 @@ pub(crate) struct Options {
     /// Ports that the endpoints are spread over (default: one each)
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) origins: Option<u16>,
+    /// The broker of the scenario `kafka`, host:port (`make bench` starts one)
+    #[arg(long, value_name = "ADDRESS", requires = "kafka_process")]
+    pub(crate) kafka: Option<String>,
+    /// Its process
+    #[arg(long, value_name = "PID", requires = "kafka")]
+    pub(crate) kafka_process: Option<u32>,
+    /// Why there is no broker, for the report
+    #[arg(long, value_name = "REASON", default_value = "no --kafka was given")]
+    pub(crate) kafka_missing: String,
+    /// Events that wait in the log in the scenario `kafka`, for each second of a run
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=100_000))]
+    pub(crate) waiting: u64,
     /// Where the report goes
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     pub(crate) out: PathBuf,
@@ -73,10 +85,13 @@ pub(crate) enum Scenario {
     Steady,
     /// The same rate without and with dead endpoints: what they do to the others' p99
     Isolation,
+    /// The same loads on a Kafka broker and on the embedded log, by turns; and what delivering alone costs on each
+    Kafka,
 }
 
 impl Scenario {
-    const ALL: [Self; 5] = [Self::Idle, Self::Single, Self::Batch, Self::Steady, Self::Isolation];
+    const ALL: [Self; 6] =
+        [Self::Idle, Self::Single, Self::Batch, Self::Steady, Self::Isolation, Self::Kafka];
 }
 
 /// How the generator publishes.

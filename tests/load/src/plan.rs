@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::drain::{self, Drained};
 use crate::figures::median;
 use crate::generator::Load;
 use crate::idle::{self, Idle};
+use crate::kafka::{Comparison, Pair};
 use crate::limit::{self, Limit};
 use crate::machine::{Machine, load_average};
 use crate::options::{Options, Rate, Scenario};
 use crate::payload::Epoch;
+use crate::place::Log;
 use crate::report::{Isolation, Report, Row};
 use crate::scenario::{self, Run, Setup};
 use crate::sink::Sink;
@@ -69,6 +72,10 @@ impl Plan<'_> {
         } else {
             None
         };
+        let kafka = match options.asks_for(Scenario::Kafka) {
+            true => Some(self.kafka(runtime)?),
+            false => None,
+        };
         limits.extend(self.limits("after")?);
         Ok(Report {
             machine: Machine::describe(),
@@ -79,6 +86,7 @@ impl Plan<'_> {
             idle,
             rows,
             isolation,
+            kafka,
         })
     }
 
@@ -156,6 +164,56 @@ impl Plan<'_> {
         })
     }
 
+    /// The loads of `single` and `batch`, and a full log, on both logs by turns.
+    fn kafka(&self, runtime: &tokio::runtime::Runtime) -> Result<Comparison> {
+        let o = self.options;
+        let Some(broker) = &o.kafka else {
+            report::note(&format!("kafka: left out: {}", o.kafka_missing));
+            return Ok(Comparison::LeftOut { reason: o.kafka_missing.clone() });
+        };
+        let broker_process = o.kafka_process;
+        let mut pairs = Vec::new();
+        for (name, embedded) in [self.single(), self.batch()] {
+            let kafka = Setup { log: Log::Kafka(broker), broker_process, ..embedded.clone() };
+            let mut pair = Pair { name, embedded: Vec::new(), kafka: Vec::new() };
+            for _ in 0..o.runs {
+                let name = format!("{}, embedded", pair.name);
+                pair.embedded.push(self.once(runtime, &name, &embedded)?);
+                let name = format!("{}, Kafka", pair.name);
+                pair.kafka.push(self.once(runtime, &name, &kafka)?);
+            }
+            pairs.push(pair);
+        }
+        let (_, embedded) = self.batch();
+        let kafka = Setup { log: Log::Kafka(broker), broker_process, ..embedded.clone() };
+        let events = o.waiting * o.seconds;
+        let name = format!("{events} events wait in the log");
+        let mut drained = Pair { name, embedded: Vec::new(), kafka: Vec::new() };
+        for _ in 0..o.runs {
+            let name = format!("{}, embedded", drained.name);
+            drained.embedded.push(self.drain(runtime, &name, &embedded, events)?);
+            let name = format!("{}, Kafka", drained.name);
+            drained.kafka.push(self.drain(runtime, &name, &kafka, events)?);
+        }
+        Ok(Comparison::Measured { pairs, drained })
+    }
+
+    fn drain(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        name: &str,
+        setup: &Setup<'_>,
+        events: u64,
+    ) -> Result<Drained> {
+        report::note(name);
+        let run = runtime.block_on(drain::run(setup, self.sink, events))?;
+        report::note(&format!(
+            "  {:.0} deliveries/s, {:.1} µs each",
+            run.deliveries_per_second, run.cpu_us
+        ));
+        Ok(run)
+    }
+
     fn size(&self) -> usize {
         usize::try_from(self.options.size).unwrap_or(1_024)
     }
@@ -164,6 +222,8 @@ impl Plan<'_> {
         let o = self.options;
         Setup {
             binary: self.binary,
+            log: Log::Embedded,
+            broker_process: None,
             load: Load {
                 api: o.api,
                 callers,

@@ -5,38 +5,39 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::place::Place;
 use crate::usage::{Cpu, Memory};
 
 /// What stands before the address in the line of readiness (surface §2).
 const READY: &str = "postrider ready on http://";
 const READY_DEADLINE: Duration = Duration::from_secs(30);
+/// How long an orderly end may take: above the drain's own deadline.
+const END_DEADLINE: Duration = Duration::from_secs(60);
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A running `postrider dev` on a directory of its own; killed when dropped.
+/// A running `postrider dev`; killed when dropped.
 pub(crate) struct Postrider {
-    _child: Child,
+    child: Child,
     /// Kept open, so that a later line does not end the process by SIGPIPE.
     _stdout: BufReader<ChildStdout>,
     id: u32,
     authority: String,
     start_up: Duration,
-    _data_dir: TempDir,
 }
 
 impl Postrider {
     /// Starts the process and waits until it is ready. Its log goes to this program's standard error, warnings and worse.
-    pub(crate) async fn start(binary: &Path) -> Result<Self> {
-        let data_dir = TempDir::new().context("a directory for the data")?;
+    pub(crate) async fn start(binary: &Path, place: &Place) -> Result<Self> {
         let started = Instant::now();
         let mut child = Command::new(binary)
             .args(["dev", "--log-filter", "warn", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data_dir.path())
+            .arg(place.dir())
+            .envs(place.variables())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -48,7 +49,18 @@ impl Postrider {
             .await
             .context("postrider did not say that it is ready")??;
         let start_up = started.elapsed();
-        Ok(Self { _child: child, _stdout: stdout, id, authority, start_up, _data_dir: data_dir })
+        Ok(Self { child, _stdout: stdout, id, authority, start_up })
+    }
+
+    /// Asks it to end, and waits until it has saved everything.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        let status =
+            Command::new("sh").args(["-c", &format!("kill -TERM {}", self.id)]).status().await?;
+        ensure!(status.success(), "asking postrider to end: {status}");
+        let ended = timeout(END_DEADLINE, self.child.wait()).await;
+        let status = ended.context("postrider did not end")??;
+        ensure!(status.success(), "postrider ended with {status}");
+        Ok(())
     }
 
     /// From starting the process to its line of readiness.

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::figures::{median, ratio};
 use crate::idle::Idle;
+use crate::kafka::Comparison;
 use crate::limit::Limit;
 use crate::machine::Machine;
 use crate::scenario::Run;
@@ -28,6 +29,7 @@ pub(crate) struct Report {
     pub(crate) idle: Option<Vec<Idle>>,
     pub(crate) rows: Vec<Row>,
     pub(crate) isolation: Option<Isolation>,
+    pub(crate) kafka: Option<Comparison>,
 }
 
 /// A scenario and its runs.
@@ -79,6 +81,9 @@ impl Report {
         self.load_table(&mut out);
         if let Some(isolation) = &self.isolation {
             isolation.describe(&mut out);
+        }
+        if let Some(kafka) = &self.kafka {
+            kafka.describe(&mut out);
         }
         if let Some(idle) = &self.idle {
             let _ = writeln!(

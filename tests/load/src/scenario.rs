@@ -11,8 +11,10 @@ use wire::api::v1::{CreateEndpointRequest, Endpoint, Subscription};
 use crate::figures::{Latency, micros_each};
 use crate::generator::{Generator, Load, Pace, event_type};
 use crate::options::{Death, Rate};
+use crate::place::{Log, Place};
 use crate::postrider::Postrider;
 use crate::sink::{Sink, Tally};
+use crate::usage::Cpu;
 
 /// Until connections are open, windows have grown and caches are warm.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -24,6 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub(crate) struct Setup<'a> {
     pub(crate) binary: &'a Path,
+    pub(crate) log: Log<'a>,
+    /// The process of the broker, whose CPU time is told apart.
+    pub(crate) broker_process: Option<u32>,
     pub(crate) load: Load,
     pub(crate) endpoints: u16,
     pub(crate) fan_out: u16,
@@ -46,6 +51,8 @@ pub(crate) struct Run {
     /// User and system time of the whole process, microseconds a delivery.
     pub(crate) cpu_us: f64,
     pub(crate) user_us: f64,
+    /// The same of the broker, where the log is on one.
+    pub(crate) broker_us: Option<f64>,
     /// From the scheduled time of the publish call to the end of the request at the receiver.
     pub(crate) latency: Latency,
     /// From the scheduled time of the publish call to its answer.
@@ -78,7 +85,8 @@ impl Setup<'_> {
 
 /// Runs it once.
 pub(crate) async fn run(setup: &Setup<'_>, sink: &Sink) -> Result<Run> {
-    let server = Postrider::start(setup.binary).await?;
+    let place = Place::new(setup.binary, setup.log).await?;
+    let server = Postrider::start(setup.binary, &place).await?;
     create_endpoints(setup, &server, sink).await?;
     let tally = sink.tally();
     let answered_before = tally.answered();
@@ -89,10 +97,12 @@ pub(crate) async fn run(setup: &Setup<'_>, sink: &Sink) -> Result<Run> {
     let progress = generator.progress();
     tally.record();
     progress.record();
-    let (began, cpu_before) = (Instant::now(), server.cpu()?);
+    let broker = || setup.broker_process.map(Cpu::of_process).transpose();
+    let (began, cpu_before, broker_before) = (Instant::now(), server.cpu()?, broker()?);
     let (accepted, answered) = (progress.accepted(), tally.answered());
     tokio::time::sleep_until((began + setup.time).into()).await;
     let (cpu, seconds) = (server.cpu()?.since(cpu_before), began.elapsed().as_secs_f64());
+    let broker = broker()?.zip(broker_before).map(|(now, before)| now.since(before).total());
     let (accepted, answered) = (progress.accepted() - accepted, tally.answered() - answered);
     let latency = Latency::of(tally.recorded(setup.unwatched));
     let ack = Latency::of(progress.recorded());
@@ -108,6 +118,7 @@ pub(crate) async fn run(setup: &Setup<'_>, sink: &Sink) -> Result<Run> {
         deliveries_per_second: answered as f64 / seconds,
         cpu_us: micros_each(cpu.total(), answered),
         user_us: micros_each(cpu.user, answered),
+        broker_us: broker.map(|cpu| micros_each(cpu, answered)),
         latency,
         ack,
         peak_mb: server.memory()?.peak as f64 / 1e6,
@@ -136,7 +147,11 @@ async fn drain(tally: &Tally, before: u64, expected: u64) -> u64 {
     tally.answered() - before
 }
 
-async fn create_endpoints(setup: &Setup<'_>, server: &Postrider, sink: &Sink) -> Result<()> {
+pub(crate) async fn create_endpoints(
+    setup: &Setup<'_>,
+    server: &Postrider,
+    sink: &Sink,
+) -> Result<()> {
     let mut client = EndpointServiceClient::new(server.connect().await?);
     for index in 0..setup.endpoints {
         let url =

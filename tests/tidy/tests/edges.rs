@@ -12,7 +12,7 @@ use crate::tree;
 const LAYERS: [(&str, &[&str]); 20] = [
     ("tidy", &[]),
     ("e2e", &["store-scylla", "signing", "wire"]),
-    ("load", &["signing", "wire"]),
+    ("load", &["domain", "embedded", "eventlog-kafka", "ports", "runtime", "signing", "wire"]),
     (
         "postrider",
         &[
