@@ -1,6 +1,7 @@
 //! What the lanes of one endpoint share: window, bucket, breaker, state.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub(crate) struct Endpoint {
     /// The endpoint waits in the engine's round of endpoints.
     pub(crate) in_round: bool,
     pub(crate) lanes: BTreeSet<Shard>,
+    /// Those of them that may have something to start: of many shards few have at a time.
+    awake: BTreeSet<Shard>,
     /// The lane that was served last.
     pub(crate) last_lane: Option<Shard>,
 }
@@ -102,6 +105,7 @@ impl Endpoint {
             pace: Duration::ZERO,
             in_round: false,
             lanes: BTreeSet::new(),
+            awake: BTreeSet::new(),
             last_lane: None,
         }
     }
@@ -224,11 +228,40 @@ impl Endpoint {
         }
     }
 
-    /// The lane to serve first, and those after it: round robin.
+    /// A lane may have something to start. One that is not this endpoint's changes nothing.
+    pub(crate) fn wake(&mut self, lane: Shard) {
+        if self.lanes.contains(&lane) {
+            self.awake.insert(lane);
+        }
+    }
+
+    /// Each lane may have something to start.
+    pub(crate) fn wake_all(&mut self) {
+        self.awake.clone_from(&self.lanes);
+    }
+
+    /// A lane has nothing to start until it is woken.
+    pub(crate) fn sleep(&mut self, lane: Shard) {
+        self.awake.remove(&lane);
+    }
+
+    /// A lane is not this worker's any more, or has nothing to remember.
+    pub(crate) fn lose_lane(&mut self, lane: Shard) {
+        self.lanes.remove(&lane);
+        self.awake.remove(&lane);
+    }
+
+    #[cfg(debug_assertions)]
+    pub(crate) fn asleep(&self) -> impl Iterator<Item = Shard> {
+        self.lanes.difference(&self.awake).copied()
+    }
+
+    /// The lane to serve first, and those after it that may have something to start: round robin.
     pub(crate) fn lanes_in_turn(&self) -> Vec<Shard> {
-        let after = self.last_lane.map_or(0, |shard| u32::from(shard.0) + 1);
-        let (before, from): (Vec<Shard>, Vec<Shard>) =
-            self.lanes.iter().partition(|shard| u32::from(shard.0) < after);
-        from.into_iter().chain(before).collect()
+        let Some(last) = self.last_lane else {
+            return self.awake.iter().copied().collect();
+        };
+        let after = self.awake.range((Bound::Excluded(last), Bound::Unbounded));
+        after.chain(self.awake.range(..=last)).copied().collect()
     }
 }

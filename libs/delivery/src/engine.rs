@@ -214,7 +214,7 @@ impl Engine {
                 }
             }
             self.catch_up_if_active(uid);
-            self.kick(uid);
+            self.wake(key);
         }
         self.pump(now);
     }
@@ -230,7 +230,7 @@ impl Engine {
             self.timers.clear(Timer::Lane(key));
             self.timers.clear(Timer::Queue(key));
             if let Some(endpoint) = self.endpoints.get_mut(&key.endpoint) {
-                endpoint.lanes.remove(&shard);
+                endpoint.lose_lane(shard);
             }
         }
         self.loads.retain(|_, load| load.lane().shard != shard);
@@ -323,7 +323,7 @@ impl Engine {
         while let Some(timer) = self.timers.pop(now) {
             match timer {
                 Timer::Endpoint(uid) => self.kick(uid),
-                Timer::Lane(key) => self.kick(key.endpoint),
+                Timer::Lane(key) => self.wake(key),
                 Timer::Queue(key) => self.expire_queue(key, now),
                 Timer::Span(shard) => self.spill_old(shard, now),
                 Timer::Save => self.save_changed(now),

@@ -228,6 +228,12 @@ impl Lane {
         self.loading > 0 || self.backlog.is_reading()
     }
 
+    /// Whether nothing can start before something comes to the lane, or a page or a look that is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        let in_memory = self.queue.len() + self.ready.len() + self.asked.len() + self.to_ask.len();
+        in_memory == 0 && !self.backlog.has_waiting() && !matches!(self.left, LeftAsked::After(_))
+    }
+
     /// Whether one more delivery fits into the memory queue.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.queue.len() < limits::LANE_QUEUE_MAX

@@ -131,7 +131,7 @@ impl Engine {
             Skip::None | Skip::Marked(_) | Skip::Marking(..) | Skip::CatchingUp(..) => {}
         }
         self.go_on_catching_up(key);
-        self.kick(key.endpoint);
+        self.wake(key);
         self.pump(now);
     }
 

@@ -23,7 +23,7 @@ impl Engine {
             endpoint.lanes = self.lanes_of(uid).map(|lane| lane.key.shard).collect();
             self.endpoints.insert(uid, endpoint);
             self.catch_up_if_active(uid);
-            self.kick(uid);
+            self.wake_all(uid);
             return self.pump(now);
         };
         if spec.revision < known.spec.revision {
@@ -38,7 +38,7 @@ impl Engine {
             known.spec.state_time = state_time;
             self.apply_state(uid, state, now);
         }
-        self.kick(uid);
+        self.wake_all(uid);
         self.pump(now);
     }
 
@@ -163,7 +163,7 @@ impl Engine {
                 self.stop_catching_up(uid);
             }
         }
-        self.kick(uid);
+        self.wake_all(uid);
     }
 
     /// Nothing goes out for now: queues go to the backlog, loaded rows back to where they were.
@@ -214,7 +214,7 @@ impl Engine {
                 self.finish_command(&command);
             }
         }
-        self.kick(command.endpoint);
+        self.wake_all(command.endpoint);
         self.pump(now);
     }
 

@@ -1,9 +1,11 @@
 //! Who sends next: endpoints take turns, one attempt a turn.
 
-use domain::{EndpointUid, LaneKey, Timestamp};
+use domain::{EndpointUid, LaneKey, Shard, Timestamp};
 
 use super::{Engine, InFlight};
 use crate::effect::{AttemptStart, AttemptToken, Effect};
+#[cfg(debug_assertions)]
+use crate::endpoint::Endpoint;
 use crate::endpoint::Permit;
 use crate::lane::{Item, Lane};
 use crate::timers::Timer;
@@ -22,21 +24,32 @@ impl Engine {
         }
     }
 
+    /// A lane may have something to start: its endpoint takes part in the round.
+    pub(super) fn wake(&mut self, lane: LaneKey) {
+        if let Some(endpoint) = self.endpoints.get_mut(&lane.endpoint) {
+            endpoint.wake(lane.shard);
+        }
+        self.kick(lane.endpoint);
+    }
+
+    /// Each lane of an endpoint may have something to start.
+    pub(super) fn wake_all(&mut self, uid: EndpointUid) {
+        if let Some(endpoint) = self.endpoints.get_mut(&uid) {
+            endpoint.wake_all();
+        }
+        self.kick(uid);
+    }
+
     /// Starts one attempt of an endpoint. Returns whether there was one.
     pub(super) fn start_one(&mut self, uid: EndpointUid, now: Timestamp) -> bool {
         let Some(endpoint) = self.endpoints.get(&uid) else {
             return false;
         };
-        let lanes: Vec<LaneKey> = endpoint
-            .lanes_in_turn()
-            .into_iter()
-            .map(|shard| LaneKey { shard, endpoint: uid })
-            .filter(|key| self.may_begin(*key))
-            .collect();
+        let lanes = self.to_serve(uid, endpoint.lanes_in_turn());
         if endpoint.takes_tests_only() {
             lanes.iter().for_each(|key| self.end_asked(*key, now));
         }
-        let Some(endpoint) = self.endpoints.get(&uid) else {
+        let Some(endpoint) = self.endpoints.get_mut(&uid) else {
             return false;
         };
         let (permit, admits_asked) = (endpoint.permit(now), endpoint.admits_asked());
@@ -56,13 +69,50 @@ impl Engine {
             return false;
         }
         if permit != Permit::Free {
-            return self.start_first_due(lanes, permit, now);
+            // Also the next ones of what was skipped, which no lane has in memory.
+            endpoint.wake_all();
+            let all = endpoint.lanes_in_turn();
+            return self.start_first_due(self.to_serve(uid, all), permit, now);
         }
-        lanes.iter().for_each(|key| {
-            self.feed(*key, LOAD_AHEAD, now);
-            self.find_left(*key, now);
-        });
-        lanes.iter().any(|key| self.start_next(*key, permit, now))
+        for key in lanes {
+            self.feed(key, LOAD_AHEAD, now);
+            self.find_left(key, now);
+            if self.start_next(key, permit, now) {
+                return true;
+            }
+            self.let_sleep(key, now);
+        }
+        #[cfg(debug_assertions)]
+        self.check_asleep(uid);
+        false
+    }
+
+    fn to_serve(&self, endpoint: EndpointUid, shards: Vec<Shard>) -> Vec<LaneKey> {
+        let keys = shards.into_iter().map(|shard| LaneKey { shard, endpoint });
+        keys.filter(|key| self.may_begin(*key)).collect()
+    }
+
+    /// A lane from which nothing can start is not looked at before something comes to it, or its timer fires.
+    fn let_sleep(&mut self, key: LaneKey, now: Timestamp) {
+        let may_sleep = |lane: &Lane| {
+            let is_due = lane.backlog.next_due().is_some_and(|due| due <= now);
+            lane.is_idle() && (!is_due || lane.backlog.is_reading())
+        };
+        if self.lanes.get(&key).is_none_or(may_sleep)
+            && let Some(endpoint) = self.endpoints.get_mut(&key.endpoint)
+        {
+            endpoint.sleep(key.shard);
+        }
+    }
+
+    /// What came to a lane woke it: otherwise it would wait for ever.
+    #[cfg(debug_assertions)]
+    fn check_asleep(&self, uid: EndpointUid) {
+        let asleep = self.endpoints.get(&uid).into_iter().flat_map(Endpoint::asleep);
+        for key in self.to_serve(uid, asleep.collect()) {
+            let lane = self.lanes.get(&key);
+            debug_assert!(lane.is_none_or(Lane::is_idle), "a lane was not woken: {lane:?}");
+        }
     }
 
     fn start_next(&mut self, key: LaneKey, permit: Permit, now: Timestamp) -> bool {

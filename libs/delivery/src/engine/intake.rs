@@ -132,7 +132,7 @@ impl Engine {
             self.timers.set(Timer::Queue(key), until);
         }
         lane.push(item);
-        self.kick(key.endpoint);
+        self.wake(key);
     }
 
     /// Moves what has waited too long in a lane's queue to its backlog.

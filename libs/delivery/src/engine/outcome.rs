@@ -86,7 +86,7 @@ impl Engine {
         if let Some(wait) = retry_after(&report.outcome, now) {
             endpoint.hold_until = endpoint.hold_until.max(now + wait.min(limits::LANE_HOLD_MAX));
         }
-        self.kick(uid);
+        self.wake(flight.lane);
         // A test changes nothing; neither does what was in flight when the breaker opened (spec §3).
         if flight.item.trigger == Trigger::Test {
             return false;

@@ -108,7 +108,7 @@ impl Engine {
         }
         self.advance(key.shard);
         self.go_on_catching_up(key);
-        self.kick(key.endpoint);
+        self.wake(key);
     }
 
     /// Appends first attempts to a lane's backlog, with their bodies. They are handed off once that is durable.

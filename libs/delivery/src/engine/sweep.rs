@@ -69,7 +69,7 @@ impl Engine {
         let idle: Vec<Forgotten> = idle.map(|lane| lane.forgotten(lane.backlog.cursor())).collect();
         for Forgotten { lane, .. } in &idle {
             if let Some(endpoint) = self.endpoints.get_mut(&lane.endpoint) {
-                endpoint.lanes.remove(&lane.shard);
+                endpoint.lose_lane(lane.shard);
             }
             self.drop_lane(*lane);
         }

@@ -80,7 +80,7 @@ impl Engine {
     ) {
         let Some(rows) = self.take_left(key, rows) else {
             // The backlog proper has its turn, then the next page of these.
-            self.kick(key.endpoint);
+            self.wake(key);
             return self.pump(now);
         };
         let Some(lane) = self.lanes.get_mut(&key) else {
@@ -94,7 +94,7 @@ impl Engine {
         if before != (lane.backlog.cursor(), lane.backlog.size()) {
             self.touch(key, now);
         }
-        self.kick(key.endpoint);
+        self.wake(key);
         self.pump(now);
     }
 
@@ -151,7 +151,7 @@ impl Engine {
         loaded: LoadedDelivery,
         now: Timestamp,
     ) {
-        self.kick(key.endpoint);
+        self.wake(key);
         let may_send = self.endpoints.get(&key.endpoint).is_some_and(Endpoint::may_send);
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
