@@ -174,6 +174,8 @@ impl Member {
     }
 
     fn lose(&mut self, shard: Shard) {
+        // It may be ours again before its leaving would have ended.
+        self.leaving.iter_mut().for_each(|leaving| leaving.forget(shard));
         if let Some(owned) = self.shards.remove(&shard) {
             owned.lease.end();
             self.commits.forget(shard);

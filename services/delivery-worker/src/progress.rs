@@ -191,6 +191,7 @@ mod tests {
         state.tracks.clear();
         assert_eq!(state.membership(secs(6)), Membership::Spare, "it lost what it had");
     }
+
     #[test]
     fn a_shard_whose_lease_ended_is_not_ours_although_the_log_has_not_said_so() {
         let follower = Follower::default();

@@ -20,6 +20,14 @@ pub(super) struct Leaving {
     until: Duration,
 }
 
+impl Leaving {
+    /// The shard was taken meanwhile: there is nothing to give back.
+    pub(super) fn forget(&mut self, shard: Shard) {
+        self.shards.retain(|leaving| *leaving != shard);
+        self.open.remove(&shard);
+    }
+}
+
 impl Member {
     /// Tells the port's side which shards are leaving.
     pub(super) fn begin_leaving(&mut self, shards: Vec<Shard>) {
