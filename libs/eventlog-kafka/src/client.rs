@@ -116,6 +116,16 @@ pub(crate) fn careless_producer(settings: &Settings) -> ClientConfig {
     config
 }
 
+/// Writes what may be lost and is much: a record an attempt.
+pub(crate) fn outcomes_producer(settings: &Settings) -> ClientConfig {
+    let mut config = careless_producer(settings);
+    config
+        // A batch costs about the same whatever it holds, and people who watch wait for it.
+        .set("linger.ms", "100")
+        .set("delivery.report.only.error", "true");
+    config
+}
+
 /// Asks about topics, and changes them.
 pub(crate) fn asker(settings: &Settings) -> ClientConfig {
     common(settings)

@@ -55,7 +55,7 @@ impl Watched {
 
 impl KafkaObservations {
     pub(crate) fn new(settings: &Settings) -> KafkaResult<Self> {
-        let config = client::careless_producer(settings);
+        let config = client::outcomes_producer(settings);
         Ok(Self {
             settings: settings.clone(),
             topic: settings.outcomes(),
