@@ -4,7 +4,7 @@
 //! address that a connection would go to. A name that looks harmless can resolve to anything, so the first never replaces the second.
 //! IPv4 is a list of what is denied, IPv6 of what is allowed, both from the IANA special-purpose registries (`reliability.md` §2.4).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv6Net};
 use url::{Host, Url};
@@ -143,6 +143,19 @@ impl EgressPolicy {
             allow_http: true,
             allowed_ports: AllowedPorts::Any,
             ..Self::production()
+        }
+    }
+
+    /// For a person who sends to a server of their own: every address but those of cloud metadata services, and the name
+    /// `host` whatever zone it is in.
+    #[must_use]
+    pub fn near_by(host: &str) -> Self {
+        let everywhere = |ip: IpAddr| IpNet::new(ip, 0).ok();
+        let any = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        Self {
+            allowed_cidrs: any.into_iter().filter_map(everywhere).collect(),
+            allowed_name_suffixes: vec![host.to_owned()],
+            ..Self::dev()
         }
     }
 

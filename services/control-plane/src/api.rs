@@ -18,6 +18,7 @@ pub(crate) mod status;
 mod subscription;
 mod subscription_service;
 pub(crate) mod time;
+mod watch;
 
 use std::sync::Arc;
 

@@ -27,6 +27,9 @@ mod secrets;
 mod seed;
 mod subscriptions;
 mod tenants;
+mod watch_deliveries;
+mod watch_events;
+mod watchers;
 
 #[cfg(test)]
 mod tests;
@@ -60,6 +63,9 @@ pub(crate) use subscriptions::{
     CreateSubscription, SubscriptionDraft, SubscriptionView, name_of as name_of_subscription,
 };
 
+pub(crate) use watch_deliveries::{WatchDeliveries, WatchedAttempt};
+pub(crate) use watch_events::{WatchEvents, WatchedEvent};
+
 /// The application: configuration, ports, and the little that is remembered between calls.
 pub(crate) struct App {
     pub(crate) config: Config,
@@ -67,6 +73,7 @@ pub(crate) struct App {
     pub(crate) revisions: tenants::Revisions,
     pub(crate) loaded: tenants::LoadedTenants,
     pub(crate) outage: outage::Outage,
+    pub(crate) watchers: watchers::Watchers,
 }
 
 impl App {
@@ -77,6 +84,7 @@ impl App {
             deps,
             revisions: tenants::Revisions::default(),
             loaded: tenants::LoadedTenants::default(),
+            watchers: watchers::Watchers::default(),
         }
     }
 }

@@ -8,11 +8,13 @@ mod delivery;
 mod endpoint;
 mod event;
 mod json;
+mod listen;
 mod names;
 mod paging;
 mod policy;
 mod signature;
 mod source;
+mod stream;
 mod subscription;
 mod values;
 
@@ -105,6 +107,8 @@ pub(crate) enum Command {
     /// Deliveries that were given up: look at them, send them again
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
+    /// Send events on to a server near by as they are published; needs no endpoint and no public address
+    Listen(listen::ListenArgs),
 }
 
 /// Runs a command against the server.
@@ -121,9 +125,15 @@ pub(crate) async fn run(
         Command::Endpoint(command) => endpoint::run(command, &api, terminal).await?,
         Command::Subscription(command) => subscription::run(command, &api).await?,
         Command::Event(command) => event::run(command, &api).await?,
-        Command::Delivery(command) => delivery::run(command, &api).await?,
+        Command::Delivery(command) => {
+            match delivery::run(command, &api, global.output, terminal).await? {
+                Some(answer) => answer,
+                None => return Ok(()),
+            }
+        }
         Command::Attempt(command) => attempt::run(command, &api).await?,
         Command::DeadLetter(command) => dead_letter::run(command, &api, terminal).await?,
+        Command::Listen(args) => return listen::run(args, &api, global.output, terminal).await,
     };
     answer.show(global.output, terminal)
 }

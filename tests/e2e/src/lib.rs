@@ -32,7 +32,7 @@ mod wait;
 
 pub use brokers::Brokers;
 pub use cassandra::Cassandra;
-pub use cli::{Cli, Output};
+pub use cli::{Cli, Output, Running};
 pub use grpc::Grpc;
 pub use receiver::{Receiver, Reply, Request};
 pub use rest::{Answer, Rest};

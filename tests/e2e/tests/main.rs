@@ -20,6 +20,7 @@ mod inputs;
 mod isolation;
 mod kill;
 mod kill_redrives;
+mod listen;
 mod metrics;
 mod network;
 mod producers;

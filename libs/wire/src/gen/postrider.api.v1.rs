@@ -1115,6 +1115,32 @@ pub struct ListAttemptsResponse {
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
 }
+/// Asks for attempts as they end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchDeliveriesRequest {
+    /// The endpoint, `tenants/{tenant}/endpoints/{endpoint}`; `-` for all.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// Only events of these types: patterns such as `payment.completed`, `payment.*` or `*`, at most 100. Default: all.
+    #[prost(string, repeated, tag = "2")]
+    pub event_types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// An attempt that has ended.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchDeliveriesResponse {
+    /// The attempt, without `error_message`, `response_excerpt`, `signature_count` and `request_url`: `ListAttempts` has them.
+    #[prost(message, optional, tag = "1")]
+    pub attempt: ::core::option::Option<Attempt>,
+    /// The type of the event.
+    #[prost(string, tag = "2")]
+    pub event_type: ::prost::alloc::string::String,
+    /// Where the delivery stands after it.
+    #[prost(enumeration = "delivery::State", tag = "3")]
+    pub state: i32,
+    /// How many attempts were left out before this one because they were not read fast enough, those of others too.
+    #[prost(int64, tag = "4")]
+    pub missed_count: i64,
+}
 /// Generated client implementations.
 pub mod delivery_service_client {
     #![allow(
@@ -1319,6 +1345,38 @@ pub mod delivery_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Streams attempts as they end, of one endpoint or of all (`endpoints/-`). Best effort: what is durable is in
+        /// `ListAttempts`. gRPC alone. The server ends the stream with OK after a minute: call again.
+        /// RESOURCE_EXHAUSTED when too many watch.
+        pub async fn watch_deliveries(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchDeliveriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchDeliveriesResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.api.v1.DeliveryService/WatchDeliveries",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "postrider.api.v1.DeliveryService",
+                        "WatchDeliveries",
+                    ),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1368,6 +1426,22 @@ pub mod delivery_service_server {
             request: tonic::Request<super::ListAttemptsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListAttemptsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchDeliveries method.
+        type WatchDeliveriesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchDeliveriesResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Streams attempts as they end, of one endpoint or of all (`endpoints/-`). Best effort: what is durable is in
+        /// `ListAttempts`. gRPC alone. The server ends the stream with OK after a minute: call again.
+        /// RESOURCE_EXHAUSTED when too many watch.
+        async fn watch_deliveries(
+            &self,
+            request: tonic::Request<super::WatchDeliveriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchDeliveriesStream>,
             tonic::Status,
         >;
     }
@@ -1626,6 +1700,54 @@ pub mod delivery_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.api.v1.DeliveryService/WatchDeliveries" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchDeliveriesSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::ServerStreamingService<
+                        super::WatchDeliveriesRequest,
+                    > for WatchDeliveriesSvc<T> {
+                        type Response = super::WatchDeliveriesResponse;
+                        type ResponseStream = T::WatchDeliveriesStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchDeliveriesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::watch_deliveries(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchDeliveriesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -3522,6 +3644,30 @@ pub struct ResendEventResponse {
     #[prost(string, repeated, tag = "1")]
     pub deliveries: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// Asks for events as they come.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchEventsRequest {
+    /// The tenant, `tenants/{tenant}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// Only events of these types: patterns such as `payment.completed`, `payment.*` or `*`, at most 100. Default: all.
+    #[prost(string, repeated, tag = "2")]
+    pub event_types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// `resume_token` of the message after which to go on. Default: from now on. INVALID_ARGUMENT when it is of another
+    /// tenant or of other types.
+    #[prost(string, tag = "3")]
+    pub resume_token: ::prost::alloc::string::String,
+}
+/// An event, or the last word of a stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchEventsResponse {
+    /// The event; absent in the last message of a stream that the server ends.
+    #[prost(message, optional, tag = "1")]
+    pub event: ::core::option::Option<Event>,
+    /// Goes on behind this event.
+    #[prost(string, tag = "2")]
+    pub resume_token: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 pub mod event_service_client {
     #![allow(
@@ -3724,6 +3870,34 @@ pub mod event_service_client {
                 .insert(GrpcMethod::new("postrider.api.v1.EventService", "ResendEvent"));
             self.inner.unary(req, path, codec).await
         }
+        /// Streams a tenant's events as the log takes them, those too that match no endpoint. Nothing is delivered by it, and
+        /// nothing of it is recorded. Events with the same ordering key come in order. gRPC alone.
+        /// The server ends the stream with OK after a minute: call again with the last `resume_token`, and none is missed.
+        /// RESOURCE_EXHAUSTED when too many watch.
+        pub async fn watch_events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchEventsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.api.v1.EventService/WatchEvents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.api.v1.EventService", "WatchEvents"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3777,6 +3951,23 @@ pub mod event_service_server {
             request: tonic::Request<super::ResendEventRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ResendEventResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchEvents method.
+        type WatchEventsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchEventsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Streams a tenant's events as the log takes them, those too that match no endpoint. Nothing is delivered by it, and
+        /// nothing of it is recorded. Events with the same ordering key come in order. gRPC alone.
+        /// The server ends the stream with OK after a minute: call again with the last `resume_token`, and none is missed.
+        /// RESOURCE_EXHAUSTED when too many watch.
+        async fn watch_events(
+            &self,
+            request: tonic::Request<super::WatchEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchEventsStream>,
             tonic::Status,
         >;
     }
@@ -4033,6 +4224,52 @@ pub mod event_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.api.v1.EventService/WatchEvents" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchEventsSvc<T: EventService>(pub Arc<T>);
+                    impl<
+                        T: EventService,
+                    > tonic::server::ServerStreamingService<super::WatchEventsRequest>
+                    for WatchEventsSvc<T> {
+                        type Response = super::WatchEventsResponse;
+                        type ResponseStream = T::WatchEventsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchEventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EventService>::watch_events(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchEventsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -48,7 +48,7 @@ pub(crate) fn outcome_text(outcome: OutcomeKind) -> String {
     }
 }
 
-fn outcome(kind: OutcomeKind) -> (proto::Outcome, proto::ErrorClass) {
+pub(super) fn outcome(kind: OutcomeKind) -> (proto::Outcome, proto::ErrorClass) {
     let class = match kind {
         OutcomeKind::Answered(200..=299) => {
             return (proto::Outcome::Succeeded, proto::ErrorClass::Unspecified);
@@ -63,7 +63,7 @@ fn outcome(kind: OutcomeKind) -> (proto::Outcome, proto::ErrorClass) {
     (proto::Outcome::Failed, class)
 }
 
-fn trigger(trigger: Trigger) -> proto::Trigger {
+pub(super) fn trigger(trigger: Trigger) -> proto::Trigger {
     match trigger {
         Trigger::Event => proto::Trigger::Event,
         Trigger::Retry => proto::Trigger::Retry,

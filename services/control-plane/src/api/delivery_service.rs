@@ -1,13 +1,15 @@
 //! `DeliveryService`.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 use wire::api::v1;
 use wire::api::v1::delivery_service_server::DeliveryService;
 
-use super::{attempt, delivery, request};
-use crate::app::{App, DeliveryName, EndpointScope, PageRequest};
+use super::{attempt, delivery, request, watch};
+use crate::app::{App, DeliveryName, EndpointScope, PageRequest, WatchDeliveries};
 
 /// `DeliveryService` over the application.
 pub(crate) struct Deliveries(pub(crate) Arc<App>);
@@ -67,5 +69,22 @@ impl DeliveryService for Deliveries {
             attempts: page.items.into_iter().map(attempt::to_wire).collect(),
             next_page_token: page.next,
         }))
+    }
+
+    type WatchDeliveriesStream =
+        Pin<Box<dyn Stream<Item = Result<v1::WatchDeliveriesResponse, Status>> + Send>>;
+
+    async fn watch_deliveries(
+        &self,
+        request: Request<v1::WatchDeliveriesRequest>,
+    ) -> Answer<Self::WatchDeliveriesStream> {
+        let call = request.into_inner();
+        let call = WatchDeliveries {
+            scope: EndpointScope::parse("parent", &call.parent)?,
+            event_types: watch::event_types(&call.event_types)?,
+        };
+        let told = self.0.watch_deliveries(call).await?;
+        let told = told.map(|told| Ok(watch::attempt_to_wire(&told?)));
+        Ok(Response::new(Box::pin(told)))
     }
 }

@@ -1,13 +1,17 @@
 //! `EventService`.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 use wire::api::v1;
 use wire::api::v1::event_service_server::EventService;
 
-use super::{event, publish, request, time};
-use crate::app::{App, EndpointName, EventName, PageRequest, TimeRange, Violation, parse_tenant};
+use super::{event, publish, request, time, watch};
+use crate::app::{
+    App, EndpointName, EventName, PageRequest, TimeRange, Violation, WatchEvents, parse_tenant,
+};
 
 /// `EventService` over the application.
 pub(crate) struct Events(pub(crate) Arc<App>);
@@ -71,6 +75,24 @@ impl EventService for Events {
         Ok(Response::new(v1::ResendEventResponse {
             deliveries: deliveries.iter().map(ToString::to_string).collect(),
         }))
+    }
+
+    type WatchEventsStream =
+        Pin<Box<dyn Stream<Item = Result<v1::WatchEventsResponse, Status>> + Send>>;
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Answer<Self::WatchEventsStream> {
+        let call = request.into_inner();
+        let call = WatchEvents {
+            tenant: parse_tenant("parent", &call.parent)?,
+            event_types: watch::event_types(&call.event_types)?,
+            token: call.resume_token,
+        };
+        let told = self.0.watch_events(call).await?;
+        let told = told.map(|told| Ok(watch::event_to_wire(told?)));
+        Ok(Response::new(Box::pin(told)))
     }
 }
 

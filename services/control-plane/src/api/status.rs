@@ -50,6 +50,9 @@ impl From<Error> for Status {
             Error::QuotaExceeded { .. } => Details::reason("QUOTA_EXCEEDED")
                 .with_retry_after(RETRY_LATER)
                 .status(Code::ResourceExhausted, message),
+            Error::TooManyWatchers(_) => Details::reason("TOO_MANY_WATCHERS")
+                .with_retry_after(RETRY_LATER)
+                .status(Code::ResourceExhausted, message),
             Error::NotPending { .. } => {
                 Details::reason("DELIVERY_NOT_PENDING").status(Code::FailedPrecondition, message)
             }

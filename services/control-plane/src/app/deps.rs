@@ -6,7 +6,7 @@ use domain::egress_policy::EgressPolicy;
 use domain::{ApiVersion, limits};
 use ports::{
     BacklogStore, Clock, ConfigFeed, ConfigStore, DeadLetterStore, EventLog, EventStore,
-    IdempotencyStore, InboxStore, KeyProvider, LaneStore, Rng,
+    IdempotencyStore, InboxStore, KeyProvider, LaneStore, Observations, Rng,
 };
 
 use crate::telemetry::Metrics;
@@ -56,6 +56,8 @@ pub struct Deps {
     pub dead_letters: Arc<dyn DeadLetterStore>,
     /// Hints to the workers.
     pub feed: Arc<dyn ConfigFeed>,
+    /// Attempts as they end.
+    pub observations: Arc<dyn Observations>,
     /// Seals secrets.
     pub keys: Arc<dyn KeyProvider>,
     /// The time.

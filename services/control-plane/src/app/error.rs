@@ -76,6 +76,9 @@ pub(crate) enum Error {
         /// Of what.
         of: &'static str,
     },
+    /// As many calls watch as may.
+    #[error("{0} calls watch already, which is the most: end one, or try again later")]
+    TooManyWatchers(usize),
     /// Nothing of the delivery is pending.
     #[error("{name} is {} already: only a pending delivery can be cancelled", state_text(*.state))]
     NotPending {

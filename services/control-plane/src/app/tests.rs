@@ -7,4 +7,5 @@ mod lists;
 mod publishing;
 mod secrets;
 mod start;
+mod watching;
 mod world;

@@ -74,7 +74,7 @@ pub(crate) fn row(attempt: &Attempt) -> Vec<String> {
 }
 
 /// The beginning of a text, safe for a terminal: receivers choose what they answer.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let shown: String =
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(ANSWER_CHARS_MAX).collect();
     let shown = shown.trim_end();

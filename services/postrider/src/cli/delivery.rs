@@ -1,5 +1,7 @@
 //! `postrider delivery …`
 
+mod watch;
+
 use clap::{ArgGroup, Args, Subcommand};
 use wire::api::v1::{
     CancelDeliveryRequest, Delivery, GetDeliveryRequest, ListDeliveriesRequest,
@@ -10,8 +12,9 @@ use super::answer::Answer;
 use super::endpoint::with_note;
 use super::paging::{ListFlags, more};
 use super::values::{show_count, show_enum, show_time};
-use super::{Api, names};
+use super::{Api, Format, names};
 use crate::failure::Failure;
+use crate::terminal::Terminal;
 
 /// What can be done with deliveries.
 #[derive(Debug, Subcommand)]
@@ -22,6 +25,8 @@ pub(crate) enum Command {
     Get(Which),
     /// Cancel what is pending of a delivery
     Cancel(Which),
+    /// Show attempts as they end
+    Watch(watch::WatchArgs),
 }
 
 /// Which deliveries.
@@ -59,9 +64,18 @@ impl Which {
 const COLUMNS: [&str; 7] =
     ["EVENT", "TYPE", "ENDPOINT", "STATE", "ATTEMPTS", "STATUS", "NEXT ATTEMPT"];
 
-/// Runs one of them.
-pub(crate) async fn run(command: Command, api: &Api) -> Result<Answer, Failure> {
-    match command {
+/// Runs one of them. What shows its answers as they come leaves none.
+pub(crate) async fn run(
+    command: Command,
+    api: &Api,
+    format: Format,
+    terminal: &Terminal,
+) -> Result<Option<Answer>, Failure> {
+    let answer = match command {
+        Command::Watch(args) => {
+            watch::run(args, api, format, terminal).await?;
+            return Ok(None);
+        }
         Command::List(args) => list(args, api).await,
         Command::Get(which) => {
             let name = which.name(api);
@@ -74,7 +88,8 @@ pub(crate) async fn run(command: Command, api: &Api) -> Result<Answer, Failure> 
             let answer = api.deliveries().cancel_delivery(request).await?.into_inner();
             Answer::fields(&answer, fields(answer.delivery.as_ref()))
         }
-    }
+    };
+    answer.map(Some)
 }
 
 async fn list(args: ListArgs, api: &Api) -> Result<Answer, Failure> {

@@ -48,6 +48,7 @@ named!(
     ListDeliveriesResponse,
     CancelDeliveryResponse,
     ListAttemptsResponse,
+    WatchDeliveriesResponse,
     GetDeadLetterResponse,
     ListDeadLettersResponse,
     RedriveDeadLetterResponse,

@@ -132,6 +132,7 @@ impl Engine {
             inbox: stores.inbox,
             dead_letters: stores.dead_letters,
             feed: self.feed.clone(),
+            observations: self.observations.clone(),
             keys: self.keys.clone(),
             clock: self.clock.clone(),
             rng: Arc::new(SystemRng::new()),

@@ -9,7 +9,9 @@ use domain::{
     Timestamp,
 };
 use ports::Clock as _;
-use testkit::{MemoryFeed, MemoryLog, MemoryStore, PlainKeys, SeededRng, SimClock};
+use testkit::{
+    MemoryFeed, MemoryLog, MemoryObservations, MemoryStore, PlainKeys, SeededRng, SimClock,
+};
 
 use crate::Metrics;
 use crate::app::{
@@ -22,10 +24,11 @@ pub(super) const START: Timestamp = Timestamp::from_millis(1_772_366_400_000);
 pub(super) const SHARDS: u16 = 4;
 
 pub(super) struct World {
-    pub(super) app: App,
+    pub(super) app: Arc<App>,
     pub(super) clock: SimClock,
     pub(super) log: Arc<MemoryLog>,
     pub(super) store: Arc<MemoryStore>,
+    pub(super) observations: Arc<MemoryObservations>,
 }
 
 impl World {
@@ -33,7 +36,9 @@ impl World {
         let clock = SimClock::new(START);
         let store = Arc::new(MemoryStore::new(Arc::new(clock.clone())));
         let log = Arc::new(MemoryLog::new(SHARDS, Arc::new(clock.clone())));
+        let observations = Arc::new(MemoryObservations::default());
         let deps = Deps {
+            observations: observations.clone(),
             log: log.clone(),
             config: store.clone(),
             idempotency: store.clone(),
@@ -51,7 +56,7 @@ impl World {
         };
         ensure_default_tenant(&deps).await.expect("a tenant");
         let config = Config { egress: EgressPolicy::dev(), ..Config::default() };
-        Self { app: App::new(config, deps), clock, log, store }
+        Self { app: Arc::new(App::new(config, deps)), clock, log, store, observations }
     }
 
     /// Makes an endpoint that wants `pattern`.

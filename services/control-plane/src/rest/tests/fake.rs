@@ -216,4 +216,13 @@ impl EventService for Fake {
     ) -> Result<Response<ResendEventResponse>, Status> {
         Err(Status::unimplemented("not in this fake"))
     }
+
+    type WatchEventsStream = tokio_stream::Empty<Result<WatchEventsResponse, Status>>;
+
+    async fn watch_events(
+        &self,
+        _: Request<WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        Err(Status::unimplemented("not in this fake"))
+    }
 }
