@@ -13,6 +13,7 @@ mod delivery_state;
 pub mod egress_policy;
 mod endpoint;
 mod event;
+mod filter;
 mod header_rules;
 mod idempotency;
 mod ids;
@@ -36,6 +37,7 @@ pub use dead_letter::{DeadLetter, DeadLetterId, DeadLetterReason, Resolution};
 pub use delivery_state::{DeliveryState, DeliverySummary};
 pub use endpoint::{DisableReason, Endpoint, EndpointState, SealedSecret};
 pub use event::{ApiVersion, ContentType, Event, EventRef, is_channel};
+pub use filter::{Filter, FilterError, FilterInput};
 pub use header_rules::{HeaderError, check_custom_header};
 pub use idempotency::Content;
 pub use ids::{

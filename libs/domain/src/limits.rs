@@ -37,6 +37,8 @@ pub const LABELS_MAX: usize = 64;
 pub const SUBSCRIPTIONS_MAX: usize = 100;
 /// Most event type patterns of one subscription.
 pub const PATTERNS_MAX: usize = 100;
+/// Longest filter of a subscription.
+pub const FILTER_BYTES_MAX: usize = 1_024;
 /// Most endpoints of one tenant, unless the operator sets another.
 pub const ENDPOINTS_PER_TENANT_MAX: usize = 10_000;
 

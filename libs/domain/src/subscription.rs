@@ -16,7 +16,7 @@ pub struct Subscription {
     pub id: SubscriptionId,
     /// Types that match; at least one.
     pub event_types: Vec<EventPattern>,
-    /// An expression on the event's content; empty matches all.
+    /// A [`Filter`](crate::Filter) that the event must satisfy as well; empty matches all.
     pub filter: String,
     /// Channels of which the event must name one; empty matches all.
     pub channels: Vec<Arc<str>>,
@@ -29,7 +29,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Whether the event is one that this subscription wants.
+    /// Whether type and channels of the event are what this subscription wants; its filter is [`Matcher`](crate::Matcher)'s to ask.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
         self.event_types.iter().any(|p| p.matches(&event.event_type))

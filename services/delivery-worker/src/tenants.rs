@@ -92,13 +92,13 @@ impl Tenants {
             };
             endpoints.insert(uid, (prepared.0, Arc::new(prepared.1)));
         }
-        TenantView {
-            tenant: tenant.clone(),
-            revision: config.revision,
-            matcher: Matcher::new(config.subscriptions, &uids),
-            endpoints,
-            sealed,
-        }
+        let matcher = Matcher::new(config.subscriptions, &uids);
+        let matcher = match &before {
+            Some(before) => matcher.with_filters_of(&before.matcher),
+            None => matcher,
+        };
+        say_unread(&matcher).await;
+        TenantView { tenant: tenant.clone(), revision: config.revision, matcher, endpoints, sealed }
     }
 
     /// Opens an endpoint's secrets; what keeps it from that otherwise.
@@ -108,6 +108,19 @@ impl Tenants {
             Ok(opened) => opened.map_err(|error| error.to_string()),
             Err(error) => Err(format!("the key provider gave {error}")),
         }
+    }
+}
+
+/// Reads the filters that are new, and says which cannot be read. Others have their turn between two: a tenant may have thousands.
+async fn say_unread(matcher: &Matcher) {
+    for (subscription, error) in matcher.read_filters() {
+        if let Some(error) = error {
+            tracing::error!(
+                tenant = %subscription.tenant, endpoint = %subscription.endpoint, subscription = %subscription.id, %error,
+                "a subscription's filter cannot be read by this version: it matches nothing until it is changed",
+            );
+        }
+        tokio::task::yield_now().await;
     }
 }
 

@@ -125,7 +125,15 @@ async fn bad_patterns_channels_and_filters_are_refused() -> Result<()> {
         (json!({ "eventTypes": vec!["a.b"; 101] }), "subscription.eventTypes"),
         (json!({ "eventTypes": ["*"], "channels": ["no blanks"] }), "subscription.channels[0]"),
         (json!({ "eventTypes": ["*"], "channels": vec!["c"; 11] }), "subscription.channels"),
-        (json!({ "eventTypes": ["*"], "filter": "data.amount > 3" }), "subscription.filter"),
+        (json!({ "eventTypes": ["*"], "filter": "data.amount >" }), "subscription.filter"),
+        (json!({ "eventTypes": ["*"], "filter": "amount > 3" }), "subscription.filter"),
+        (json!({ "eventTypes": ["*"], "filter": "data.all(x, x > 1)" }), "subscription.filter"),
+        (json!({ "eventTypes": ["*"], "filter": "data.matches('(a+)+')" }), "subscription.filter"),
+        (json!({ "eventTypes": ["*"], "filter": "(".repeat(500) }), "subscription.filter"),
+        (
+            json!({ "eventTypes": ["*"], "filter": "data.a == 1 ".repeat(100) }),
+            "subscription.filter",
+        ),
     ] {
         let body = json!({ "subscription": subscription });
         let refused = api.rest.post(&path, body).await?.expect(400)?;

@@ -123,6 +123,7 @@ const PURE: [(&str, &[&str]); 3] = [
         &[
             "base64",
             "bytes",
+            "cel",
             "ipnet",
             "serde",
             "serde_json",

@@ -2233,8 +2233,10 @@ pub struct Subscription {
     /// (`payment.*`), or all (`*`). `*` does not match operational events (`postrider.*`). INVALID_ARGUMENT for any other shape.
     #[prost(string, repeated, tag = "3")]
     pub event_types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// An expression over the event that must hold as well. Default: none.
-    /// INVALID_ARGUMENT where the server does not support filters or the expression does not parse.
+    /// A CEL expression that must be true of the event as well, such as `data.amount >= 100 && data.currency == "EUR"`; at
+    /// most 1 024 bytes. It sees `data` (the event's data) and `event` (`id`, `type`, `created_at`, `api_version`,
+    /// `ordering_key`, `channels`). One that fails, such as by a missing field, does not match. Default: none.
+    /// INVALID_ARGUMENT when it does not parse, loops over lists, or uses other names or functions.
     #[prost(string, tag = "4")]
     pub filter: ::prost::alloc::string::String,
     /// Channels, at most 10 of `\[A-Za-z0-9_.:/-\]{1,128}`: the event must name one of them. Default: events of every channel

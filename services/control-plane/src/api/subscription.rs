@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{EndpointUid, EventPattern, Subscription, SubscriptionId, limits};
+use domain::{EndpointUid, EventPattern, Filter, Subscription, SubscriptionId, limits};
 use wire::api::v1;
 
 use super::{request, time};
@@ -12,7 +12,7 @@ use crate::app::{
 };
 
 /// The fields that an update may change.
-const PATHS: [&str; 2] = ["event_types", "channels"];
+const PATHS: [&str; 3] = ["event_types", "filter", "channels"];
 
 /// Reads what a caller may set. `path` is that of the message, such as `subscriptions[0]`.
 pub(crate) fn draft(
@@ -21,7 +21,7 @@ pub(crate) fn draft(
     subscription: &v1::Subscription,
 ) -> SubscriptionDraft {
     let at = |field: &str| format!("{path}.{field}");
-    check_filter(faults, path, subscription);
+    let filter = filter(faults, &at("filter"), &subscription.filter);
     let types = &subscription.event_types;
     if types.is_empty() || types.len() > limits::PATTERNS_MAX {
         faults.add(
@@ -41,17 +41,16 @@ pub(crate) fn draft(
         })
         .collect();
     let channels = channels(faults, &at("channels"), &subscription.channels);
-    SubscriptionDraft { event_types, channels }
+    SubscriptionDraft { event_types, filter, channels }
 }
 
-/// Filters are refused, so that none is lost in silence and more is delivered than was asked for.
-fn check_filter(faults: &mut Faults, path: &str, subscription: &v1::Subscription) {
-    if !subscription.filter.is_empty() {
-        faults.add(
-            format!("{path}.filter"),
-            "filters are not supported by this version: leave it out, and narrow by event_types or channels",
-        );
+/// Reads a filter; blanks around it do not count.
+fn filter(faults: &mut Faults, field: &str, given: &str) -> String {
+    let text = given.trim();
+    if !text.is_empty() {
+        faults.check(field, Filter::parse(text));
     }
+    text.to_owned()
 }
 
 /// Reads channels of events and subscriptions: at most 10 of `[A-Za-z0-9_.:/-]{1,128}`; repeated ones count once.
@@ -98,6 +97,7 @@ fn draft_to_wire(draft: &SubscriptionDraft) -> v1::Subscription {
     let text = |channel: &Arc<str>| channel.to_string();
     v1::Subscription {
         event_types: draft.event_types.iter().map(ToString::to_string).collect(),
+        filter: draft.filter.clone(),
         channels: draft.channels.iter().map(text).collect(),
         ..v1::Subscription::default()
     }
@@ -130,6 +130,7 @@ pub(crate) fn create(mut call: v1::CreateSubscriptionRequest) -> Result<CreateSu
 pub(crate) struct Patch {
     values: v1::Subscription,
     event_types: bool,
+    filter: bool,
     channels: bool,
 }
 
@@ -140,19 +141,20 @@ impl Patch {
         values: v1::Subscription,
         mask: Option<prost_types::FieldMask>,
     ) -> Self {
-        check_filter(faults, "subscription", &values);
         let mut patch = Self {
             event_types: mask.is_none() && !values.event_types.is_empty(),
+            filter: mask.is_none() && !values.filter.is_empty(),
             channels: mask.is_none() && !values.channels.is_empty(),
             values,
         };
         for path in mask.unwrap_or_default().paths {
             match path.as_str() {
-                "*" => (patch.event_types, patch.channels) = (true, true),
+                "*" => {
+                    (patch.event_types, patch.filter, patch.channels) = (true, true, true);
+                }
                 "event_types" => patch.event_types = true,
                 "channels" => patch.channels = true,
-                // Nothing to keep, and nothing given: checked above.
-                "filter" => {}
+                "filter" => patch.filter = true,
                 other => {
                     let fault = unknown(other);
                     faults.add(fault.field, fault.description);
@@ -174,6 +176,9 @@ impl Patch {
         let mut merged = draft_to_wire(&current);
         if self.event_types {
             merged.event_types.clone_from(&self.values.event_types);
+        }
+        if self.filter {
+            merged.filter.clone_from(&self.values.filter);
         }
         if self.channels {
             merged.channels.clone_from(&self.values.channels);

@@ -20,6 +20,8 @@ use super::{App, EndpointName, Error, Page, PageRequest, RequestId, Seed, Subscr
 pub(crate) struct SubscriptionDraft {
     /// 1 to [`limits::PATTERNS_MAX`].
     pub(crate) event_types: Vec<EventPattern>,
+    /// Empty: none.
+    pub(crate) filter: String,
     pub(crate) channels: Vec<Arc<str>>,
 }
 
@@ -44,6 +46,7 @@ impl SubscriptionDraft {
     pub(crate) fn of(subscription: &Subscription) -> Self {
         Self {
             event_types: subscription.event_types.clone(),
+            filter: subscription.filter.clone(),
             channels: subscription.channels.clone(),
         }
     }
@@ -59,7 +62,7 @@ impl SubscriptionDraft {
             endpoint: endpoint.endpoint.clone(),
             id,
             event_types: self.event_types,
-            filter: String::new(),
+            filter: self.filter,
             channels: self.channels,
             create_time: time,
             update_time: time,
@@ -194,6 +197,7 @@ impl App {
                 return Ok(view);
             }
             view.subscription.event_types = draft.event_types;
+            view.subscription.filter = draft.filter;
             view.subscription.channels = draft.channels;
             view.subscription.update_time = self.deps.clock.now();
             if validate_only {

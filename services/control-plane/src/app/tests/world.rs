@@ -138,6 +138,7 @@ pub(super) fn subscription(patterns: &[&str]) -> SubscriptionDraft {
     let patterns = patterns.iter();
     SubscriptionDraft {
         event_types: patterns.map(|text| EventPattern::parse(text).expect("valid")).collect(),
+        filter: String::new(),
         channels: Vec::new(),
     }
 }
