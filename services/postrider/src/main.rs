@@ -18,6 +18,10 @@ use clap::Parser as _;
 use crate::args::Args;
 use crate::terminal::Terminal;
 
+/// What one thread takes another gives back, for every record and body: glibc's allocator makes them wait for each other (ADR 0022).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let environment = serve::environment();
     let terminal = Terminal::detect(&environment);
