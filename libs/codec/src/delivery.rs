@@ -100,9 +100,11 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
     let mut out = Out::new(COMMAND, 128);
     out.text(command.tenant.as_str()).fixed(command.endpoint.as_bytes());
     match &command.kind {
-        CommandKind::Redrive { dead_letter, event, run } => {
-            out.byte(1).fixed(dead_letter.as_bytes()).event_ref(event).fixed(run.as_bytes())
+        CommandKind::Redrive { dead_letter, event, run, by_job } => {
+            let out = out.byte(if *by_job { 9 } else { 1 });
+            out.fixed(dead_letter.as_bytes()).event_ref(event).fixed(run.as_bytes())
         }
+        CommandKind::Replay { event, run } => out.byte(8).event_ref(event).fixed(run.as_bytes()),
         CommandKind::Resend { event, run } => out.byte(2).event_ref(event).fixed(run.as_bytes()),
         CommandKind::Test { event, run } => out.byte(3).event_ref(event).fixed(run.as_bytes()),
         CommandKind::Resume { catch_up } => out.byte(4).byte((*catch_up).into()),
@@ -129,11 +131,13 @@ pub fn decode_command(id: CommandId, shard: Shard, time: Timestamp, bytes: &[u8]
         tenant: input.tenant()?,
         endpoint: input.endpoint()?,
         kind: match input.byte()? {
-            1 => CommandKind::Redrive {
+            code @ (1 | 9) => CommandKind::Redrive {
                 dead_letter: input.dead_letter()?,
                 event: input.event_ref()?,
                 run: input.run()?,
+                by_job: code == 9,
             },
+            8 => CommandKind::Replay { event: input.event_ref()?, run: input.run()? },
             2 => CommandKind::Resend { event: input.event_ref()?, run: input.run()? },
             3 => CommandKind::Test { event: input.event_ref()?, run: input.run()? },
             4 => CommandKind::Resume { catch_up: input.byte()? != 0 },

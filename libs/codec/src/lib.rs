@@ -9,6 +9,7 @@ mod config;
 mod delivery;
 mod event;
 mod fact;
+mod job;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub use delivery::{
 };
 pub use event::{decode_event, encode_event};
 pub use fact::{decode_fact_kind, encode_fact_kind, reason_code};
+pub use job::{decode_job, encode_job};
 
 /// A stored value that is not what was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -79,6 +79,8 @@ pub enum WaitReason {
     InFlight,
     /// A person asked for it.
     Asked,
+    /// A job asked for it.
+    Job,
 }
 
 impl WaitReason {
@@ -92,6 +94,7 @@ impl WaitReason {
             Self::Scheduled => 4,
             Self::InFlight => 5,
             Self::Asked => 6,
+            Self::Job => 7,
         }
     }
 
@@ -105,6 +108,7 @@ impl WaitReason {
             4 => Self::Scheduled,
             5 => Self::InFlight,
             6 => Self::Asked,
+            7 => Self::Job,
             _ => return None,
         })
     }

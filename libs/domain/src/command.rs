@@ -36,6 +36,15 @@ pub enum CommandKind {
         event: EventRef,
         /// The new run.
         run: RunId,
+        /// A job asked for it: it waits in line, and the breaker holds it back.
+        by_job: bool,
+    },
+    /// Deliver an event that a job found in the log; it waits in line, and the breaker holds it back.
+    Replay {
+        /// The event; its body is in the store.
+        event: EventRef,
+        /// The new run.
+        run: RunId,
     },
     /// Deliver an event again.
     Resend {

@@ -17,6 +17,7 @@ mod filter;
 mod header_rules;
 mod idempotency;
 mod ids;
+mod job;
 mod lane;
 pub mod limits;
 mod matching;
@@ -44,6 +45,7 @@ pub use ids::{
     AttemptId, EndpointId, EndpointUid, EventId, EventType, IdError, RunId, SubscriptionId,
     TenantId,
 };
+pub use job::{Job, JobCounts, JobCursor, JobId, JobKind, JobLease, JobState, LetterFilter};
 pub use lane::{BreakerPhase, BreakerState, LaneKey, LaneRow};
 pub use matching::Matcher;
 pub use murmur2::{murmur2, shard_of_key};

@@ -153,5 +153,11 @@ pub const DEAD_LETTERS_READ_MAX: usize = 5_000;
 pub const LOG_RETENTION: Duration = Duration::from_secs(8 * 24 * 3_600);
 /// How long attempts are kept (spec §9).
 pub const ATTEMPT_RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// How long jobs are kept: as long as the attempts that they led to.
+pub const JOB_RETENTION: Duration = ATTEMPT_RETENTION;
+/// Deliveries that a job keeps waiting ahead of live traffic (`architecture.md` §7).
+pub const JOB_AHEAD_MAX: usize = 1_000;
+/// Most jobs of one tenant that have not ended.
+pub const OPEN_JOBS_PER_TENANT_MAX: usize = 100;
 /// How long dead letters are kept (spec §9).
 pub const DEAD_LETTER_RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);

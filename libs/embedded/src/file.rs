@@ -24,6 +24,8 @@ pub(crate) struct Kind {
     pub(crate) page_size: i64,
     /// Tables and indexes.
     pub(crate) schema: &'static str,
+    /// What makes of a file of format 1 one of format 2, and so on: as many as there are formats before this one.
+    pub(crate) upgrades: &'static [&'static str],
     /// Tables that nothing works without; read at each start, however large the file.
     pub(crate) vital: &'static [&'static str],
 }
@@ -215,7 +217,19 @@ pub(crate) fn open_writer(dir: &Path, kind: &Kind) -> Result<Opened, OpenError> 
             source,
         },
     })?;
+    upgrade(&conn, kind).map_err(|fault| OpenError::from_fault(&path, &fault))?;
     Ok(Opened { conn, mark, pair })
+}
+
+/// Brings a file of an older format to this one, a format at a time. One that is killed in between goes on where it was.
+fn upgrade(conn: &Connection, kind: &Kind) -> Result<(), Fault> {
+    let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let done = usize::try_from(found - 1).unwrap_or(0);
+    for (from, step) in (1..).zip(kind.upgrades).skip(done) {
+        conn.execute_batch(&format!("BEGIN; {step} PRAGMA user_version = {}; COMMIT;", from + 1))?;
+        tracing::info!(file = kind.name, from, to = from + 1, "upgraded");
+    }
+    Ok(())
 }
 
 /// Keeps a connection that is dropped from emptying the WAL: that is for a clean end alone (OPEN-1).

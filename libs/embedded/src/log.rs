@@ -40,6 +40,7 @@ pub(crate) const KIND: Kind = Kind {
         CREATE TABLE grp(name TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE pos(grp TEXT NOT NULL, shard INTEGER NOT NULL, acked INTEGER, start INTEGER NOT NULL,
                          PRIMARY KEY(grp, shard)) WITHOUT ROWID;",
+    upgrades: &[],
     vital: &["shard", "grp", "pos"],
 };
 

@@ -11,6 +11,7 @@ mod events;
 mod expiry;
 mod idempotency;
 mod inbox;
+mod jobs;
 mod lanes;
 
 use std::sync::Arc;
@@ -29,9 +30,10 @@ use crate::writer::{Cost, State, Writer};
 pub(crate) const KIND: Kind = Kind {
     name: "store.db",
     application_id: 0x5052_5354,
-    format: 1,
+    format: 2,
     page_size: 8_192,
     schema: include_str!("store/schema.sql"),
+    upgrades: &[include_str!("store/upgrade_2.sql")],
     vital: &["tenants", "endpoints", "subscriptions", "lanes"],
 };
 
@@ -152,6 +154,12 @@ pub(crate) fn statements() -> Vec<&'static str> {
         idempotency::GET,
         idempotency::PUT,
         idempotency::FORGET,
+        expiry::EXPIRE_JOBS,
+        jobs::CREATE,
+        jobs::GET,
+        jobs::LIST,
+        jobs::OPEN,
+        jobs::SAVE,
         inbox::SEND,
         inbox::PENDING,
         inbox::DONE,

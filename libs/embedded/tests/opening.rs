@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::record::Record;
-use ports::{ErrorKind, EventLog};
+use domain::{TenantId, Timestamp};
+use ports::{ErrorKind, EventLog, Stores, Tenant};
 use postrider_embedded::{Embedded, Health, OpenError, Options};
 use testkit::SimClock;
 
@@ -113,6 +114,31 @@ async fn a_foreign_cut_or_overwritten_file_is_refused_by_name() {
         }
         std::fs::write(&file, &sound).expect("write");
         Embedded::open(dir.path(), options()).expect("sound again").close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_format_gets_what_it_lacks_and_keeps_what_it_has() {
+    let dir = made().await;
+    let tenant = Tenant {
+        id: TenantId::default_tenant(),
+        display_name: "kept".to_owned(),
+        create_time: Timestamp::from_millis(1),
+    };
+    let engine = Embedded::open(dir.path(), options()).expect("open");
+    Stores::of(&engine.store()).config.create_tenant(&tenant).await.expect("made");
+    engine.close().await;
+    let file = rusqlite::Connection::open(dir.path().join("store.db")).expect("open");
+    file.execute_batch("DROP TABLE jobs; PRAGMA user_version = 1;").expect("as it was");
+    file.close().expect("closed");
+    for _ in 0..2 {
+        let engine = Embedded::open(dir.path(), options()).expect("open");
+        assert!(
+            Stores::of(&engine.store()).jobs.open(10).await.expect("the table is there").is_empty()
+        );
+        let found = Stores::of(&engine.store()).config.revision(&tenant.id).await.expect("read");
+        assert!(found.is_some(), "the tenant is there");
+        engine.close().await;
     }
 }
 

@@ -13,6 +13,7 @@ mod event_log_groups;
 mod events;
 mod feed;
 mod idempotency;
+mod jobs;
 mod keys;
 mod observations;
 mod sample;
@@ -35,6 +36,7 @@ pub use event_log_groups::*;
 pub use events::*;
 pub use feed::*;
 pub use idempotency::*;
+pub use jobs::*;
 pub use keys::*;
 pub use observations::*;
 
@@ -94,6 +96,7 @@ pub async fn store_suite(fixture: &impl StoreFixture) {
     dead_letter_store_suite(fixture).await;
     config_store_suite(fixture).await;
     idempotency_store_suite(fixture).await;
+    job_store_suite(fixture).await;
 }
 
 /// Acks one shard.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    BacklogStore, ConfigStore, DeadLetterStore, EventStore, IdempotencyStore, InboxStore, LaneStore,
+    BacklogStore, ConfigStore, DeadLetterStore, EventStore, IdempotencyStore, InboxStore, JobStore,
+    LaneStore,
 };
 
 /// Every store port of one adapter.
@@ -21,6 +22,8 @@ pub struct Stores {
     pub dead_letters: Arc<dyn DeadLetterStore>,
     /// Configuration.
     pub config: Arc<dyn ConfigStore>,
+    /// Jobs.
+    pub jobs: Arc<dyn JobStore>,
     /// Idempotency keys.
     pub idempotency: Arc<dyn IdempotencyStore>,
 }
@@ -35,6 +38,7 @@ impl Stores {
             + InboxStore
             + DeadLetterStore
             + ConfigStore
+            + JobStore
             + IdempotencyStore,
     {
         Self {
@@ -44,6 +48,7 @@ impl Stores {
             inbox: Arc::clone(store) as _,
             dead_letters: Arc::clone(store) as _,
             config: Arc::clone(store) as _,
+            jobs: Arc::clone(store) as _,
             idempotency: Arc::clone(store) as _,
         }
     }

@@ -16,7 +16,10 @@ use crate::settings::Settings;
 use lock::Lock;
 
 /// Every step, oldest first; its number is its place, from 1. A step that was released is never changed: the next file changes what it made.
-const STEPS: [(&str, &str); 1] = [("0001_stores", include_str!("schema/0001_stores.cql"))];
+const STEPS: [(&str, &str); 2] = [
+    ("0001_stores", include_str!("schema/0001_stores.cql")),
+    ("0002_jobs", include_str!("schema/0002_jobs.cql")),
+];
 
 /// The schema that this program needs.
 pub const SCHEMA_VERSION: i32 = STEPS.len() as i32;

@@ -11,6 +11,7 @@ mod events;
 mod idempotency;
 mod inbox;
 mod installation;
+mod jobs;
 mod lane_buckets;
 mod lanes;
 mod newest_first;
@@ -41,6 +42,7 @@ pub struct Store {
     config: config::Statements,
     idempotency: idempotency::Statements,
     installation: installation::Statements,
+    jobs: jobs::Statements,
 }
 
 impl Store {
@@ -56,6 +58,7 @@ impl Store {
             config: config::Statements::prepare(&cql).await?,
             idempotency: idempotency::Statements::prepare(&cql).await?,
             installation: installation::Statements::prepare(&cql).await?,
+            jobs: jobs::Statements::prepare(&cql).await?,
             cql,
             clock,
         })

@@ -3,16 +3,17 @@
 mod config;
 mod delivery;
 mod events;
+mod jobs;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::limits::{ATTEMPT_RETENTION, DEAD_LETTER_RETENTION, IDEMPOTENCY_TTL};
+use domain::limits::{ATTEMPT_RETENTION, DEAD_LETTER_RETENTION, IDEMPOTENCY_TTL, JOB_RETENTION};
 use domain::{
     AttemptId, BacklogKey, BacklogRow, Command, CommandId, DeadLetter, DeadLetterId, EndpointUid,
-    EventRef, Fact, LaneKey, LaneRow, Resolution, RunId, Shard, TenantId, Timestamp,
+    EventRef, Fact, Job, JobId, LaneKey, LaneRow, Resolution, RunId, Shard, TenantId, Timestamp,
 };
 use ports::{Clock, ConfigFeed, Hint, IdempotencyRow, StoredEvent, Tenant, TenantConfig};
 use tokio::sync::broadcast;
@@ -42,6 +43,7 @@ struct State {
     dead_letters: BTreeMap<(EndpointUid, DeadLetterId), Dead>,
     tenants: BTreeMap<TenantId, (Tenant, TenantConfig)>,
     keys: BTreeMap<(TenantId, String), IdempotencyRow>,
+    jobs: BTreeMap<(TenantId, JobId), Job>,
 }
 
 struct Dead {
@@ -97,6 +99,7 @@ impl MemoryStore {
             state
                 .dead_letters
                 .retain(|_, dead| is_young(dead.letter.time, DEAD_LETTER_RETENTION, now));
+            state.jobs.retain(|_, job| is_young(job.create_time, JOB_RETENTION, now));
             state.keys.retain(|_, row| is_young(row.time, IDEMPOTENCY_TTL, now));
             let State { lanes, backlog, .. } = state;
             for (key, rows) in backlog {

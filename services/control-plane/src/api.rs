@@ -10,6 +10,8 @@ mod endpoint_mask;
 mod endpoint_service;
 mod event;
 mod event_service;
+mod job;
+mod job_service;
 mod policy;
 mod publish;
 mod request;
@@ -28,32 +30,36 @@ use wire::api::v1::dead_letter_service_server::DeadLetterServiceServer;
 use wire::api::v1::delivery_service_server::DeliveryServiceServer;
 use wire::api::v1::endpoint_service_server::EndpointServiceServer;
 use wire::api::v1::event_service_server::EventServiceServer;
+use wire::api::v1::job_service_server::JobServiceServer;
 use wire::api::v1::subscription_service_server::SubscriptionServiceServer;
 
-use crate::app::{App, Config, Deps};
+use crate::app::{App, Config, Deps, JobRunner};
 use crate::rest::REQUEST_BYTES_MAX;
 
-/// Builds the services of the API over the ports.
+/// Builds the services of the API over the ports, and what works off the jobs that are asked for.
 ///
-/// The answer goes to [`crate::server::Server::new`], which adds health, reflection and REST.
+/// The routes go to [`crate::server::Server::new`], which adds health, reflection and REST.
 #[must_use]
-pub fn build(config: Config, deps: Deps) -> Routes {
+pub fn build(config: Config, deps: Deps) -> (Routes, JobRunner) {
     let app = Arc::new(App::new(config, deps));
     let endpoints = endpoint_service::Endpoints(Arc::clone(&app));
     let subscriptions = subscription_service::Subscriptions(Arc::clone(&app));
     let events = event_service::Events(Arc::clone(&app));
     let deliveries = delivery_service::Deliveries(Arc::clone(&app));
     let dead_letters = dead_letter_service::DeadLetters(Arc::clone(&app));
+    let jobs = job_service::Jobs(Arc::clone(&app));
+    let runner = JobRunner::new(Arc::clone(&app));
     let routes = Routes::new(EndpointServiceServer::new(endpoints))
         .add_service(SubscriptionServiceServer::new(subscriptions))
         .add_service(EventServiceServer::new(events).max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(DeliveryServiceServer::new(deliveries))
-        .add_service(DeadLetterServiceServer::new(dead_letters));
+        .add_service(DeadLetterServiceServer::new(dead_letters))
+        .add_service(JobServiceServer::new(jobs));
     let look = MapResponseLayer::new(move |answer: axum::response::Response| {
         if let Some(error) = status::fault(&answer) {
             app.outage.note(error);
         }
         answer
     });
-    Routes::from(routes.into_axum_router().layer(look))
+    (Routes::from(routes.into_axum_router().layer(look)), runner)
 }

@@ -17,6 +17,7 @@ mod endpoints;
 mod error;
 mod event_list;
 mod events;
+mod jobs;
 mod names;
 mod outage;
 mod page;
@@ -37,6 +38,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use deps::{Config, Deps};
+pub use jobs::JobRunner;
 pub use tenants::ensure_default_tenant;
 
 pub(crate) use dead_letter_list::DeadLetterQuery;
@@ -50,9 +52,10 @@ pub(crate) use endpoints::{
 };
 pub(crate) use error::{Error, Faults, Violation};
 pub(crate) use event_list::TimeRange;
+pub(crate) use jobs::{JobView, LettersVerb, Replay};
 pub(crate) use names::tenant as parse_tenant;
 pub(crate) use names::{
-    DeadLetterName, DeliveryName, EndpointName, EndpointScope, EventName, SubscriptionName,
+    DeadLetterName, DeliveryName, EndpointName, EndpointScope, EventName, JobName, SubscriptionName,
 };
 pub(crate) use page::{Page, PageRequest};
 pub(crate) use publish::{Publish, PublishDraft, PublishFailure, Published};
@@ -74,6 +77,8 @@ pub(crate) struct App {
     pub(crate) loaded: tenants::LoadedTenants,
     pub(crate) outage: outage::Outage,
     pub(crate) watchers: watchers::Watchers,
+    /// A job was asked for in this process.
+    pub(crate) job_asked: tokio::sync::Notify,
 }
 
 impl App {
@@ -85,6 +90,7 @@ impl App {
             revisions: tenants::Revisions::default(),
             loaded: tenants::LoadedTenants::default(),
             watchers: watchers::Watchers::default(),
+            job_asked: tokio::sync::Notify::new(),
         }
     }
 }

@@ -14,5 +14,5 @@ pub mod server;
 mod telemetry;
 
 pub use api::build;
-pub use app::{Config, Deps, ensure_default_tenant};
+pub use app::{Config, Deps, JobRunner, ensure_default_tenant};
 pub use telemetry::Metrics;

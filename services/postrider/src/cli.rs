@@ -7,6 +7,7 @@ mod dead_letter;
 mod delivery;
 mod endpoint;
 mod event;
+mod job;
 mod json;
 mod listen;
 mod names;
@@ -107,6 +108,11 @@ pub(crate) enum Command {
     /// Deliveries that were given up: look at them, send them again
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
+    /// Deliver events of the log to an endpoint again, or to a new one
+    Replay(job::ReplayArgs),
+    /// Long work: replays, and redrives and purges of many dead letters
+    #[command(subcommand)]
+    Job(job::Command),
     /// Send events on to a server near by as they are published; needs no endpoint and no public address
     Listen(listen::ListenArgs),
 }
@@ -133,6 +139,8 @@ pub(crate) async fn run(
         }
         Command::Attempt(command) => attempt::run(command, &api).await?,
         Command::DeadLetter(command) => dead_letter::run(command, &api, terminal).await?,
+        Command::Replay(args) => job::replay(args, &api, terminal).await?,
+        Command::Job(command) => job::run(command, &api, terminal).await?,
         Command::Listen(args) => return listen::run(args, &api, global.output, terminal).await,
     };
     answer.show(global.output, terminal)

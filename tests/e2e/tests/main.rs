@@ -19,6 +19,7 @@ mod grpc;
 mod grpc_verbs;
 mod inputs;
 mod isolation;
+mod jobs;
 mod kill;
 mod kill_redrives;
 mod listen;

@@ -84,8 +84,14 @@ fn commands() -> Vec<Sample> {
     let (event, run_1) = (event(), run(0x21));
     let letter = DeadLetterId::from_slice(&[0xd1; 16]).expect("16 bytes");
     let cancel = |runs, redrive| CommandKind::Cancel { event: event.clone(), runs, redrive };
+    let redrive = |by_job| {
+        let event = event.clone();
+        CommandKind::Redrive { dead_letter: letter, event, run: run_1, by_job }
+    };
     let kinds = [
-        ("redrive", CommandKind::Redrive { dead_letter: letter, event: event.clone(), run: run_1 }),
+        ("redrive", redrive(false)),
+        ("redrive-by-job", redrive(true)),
+        ("replay", CommandKind::Replay { event: event.clone(), run: run_1 }),
         ("resend", CommandKind::Resend { event: event.clone(), run: run_1 }),
         ("test", CommandKind::Test { event: event.clone(), run: run_1 }),
         ("resume", CommandKind::Resume { catch_up: false }),

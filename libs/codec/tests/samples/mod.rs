@@ -3,6 +3,7 @@
 mod config;
 mod delivery;
 mod fact;
+mod job;
 
 use bytes::Bytes;
 use domain::{
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<Sample> {
     all.extend(fact::all());
     all.extend(delivery::all());
     all.extend(config::all());
+    all.extend(job::all());
     all
 }
 

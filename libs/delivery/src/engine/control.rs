@@ -8,7 +8,7 @@ use domain::{
 use super::settle::Settlement;
 use super::{Engine, PendingLoad, home};
 use crate::breaker::Breaker;
-use crate::effect::Effect;
+use crate::effect::{Effect, Write};
 use crate::endpoint::{Endpoint, EndpointSpec, StateHeard};
 use crate::lane::{Lane, Origin, Skip};
 
@@ -190,8 +190,14 @@ impl Engine {
             return;
         }
         match &command.kind {
-            CommandKind::Redrive { event, run, .. } => {
+            CommandKind::Redrive { event, run, by_job: false, .. } => {
                 self.ask(lane, &command, event, *run, Trigger::Redrive, now);
+            }
+            CommandKind::Redrive { event, run, by_job: true, .. } => {
+                self.line_up(lane, &command, event, *run, Trigger::Redrive, now);
+            }
+            CommandKind::Replay { event, run } => {
+                self.line_up(lane, &command, event, *run, Trigger::Replay, now);
             }
             CommandKind::Resend { event, run } => {
                 self.ask(lane, &command, event, *run, Trigger::Resend, now);
@@ -235,40 +241,72 @@ impl Engine {
         now: Timestamp,
     ) {
         let key = home(event.at, lane);
+        let kind = (trigger, WaitReason::Asked);
+        let Some((row, write, settlement)) = self.begin(key, command, event, run, kind, now) else {
+            return;
+        };
+        if let Some(owner) = self.lanes.get_mut(&key) {
+            // It is looked at at once rather than when its page is read.
+            owner.backlog.adopt(row.clone());
+            owner.to_ask.push_back(row);
+        }
+        self.write(write, settlement);
+        self.look_for_asked(key);
+    }
+
+    /// Starts a run that a job asked for: a durable row, which has its turn like all others of the backlog.
+    fn line_up(
+        &mut self,
+        lane: LaneKey,
+        command: &Command,
+        event: &EventRef,
+        run: RunId,
+        trigger: Trigger,
+        now: Timestamp,
+    ) {
+        let key = home(event.at, lane);
+        let kind = (trigger, WaitReason::Job);
+        if let Some((_, write, settlement)) = self.begin(key, command, event, run, kind, now) {
+            self.write(write, settlement);
+        }
+    }
+
+    /// The first row of a new run, with the write that makes it durable and the command done.
+    fn begin(
+        &mut self,
+        key: LaneKey,
+        command: &Command,
+        event: &EventRef,
+        run: RunId,
+        (trigger, reason): (Trigger, WaitReason),
+        now: Timestamp,
+    ) -> Option<(BacklogRow, Write, Settlement)> {
         if !self.ensure_lane(key) {
             // The endpoint was deleted, or the shard has another owner, who finds the command in the inbox.
             if self.shards.contains_key(&key.shard) {
                 self.finish_command(command);
             }
-            return;
+            return None;
         }
         let mut write = self.new_write();
-        let Some(owner) = self.lanes.get_mut(&key) else {
-            return;
-        };
         let row = BacklogRow {
-            key: owner.backlog.issue(now),
+            key: self.lanes.get_mut(&key)?.backlog.issue(now),
             event: event.clone(),
             run,
             number: 1,
             trigger,
-            reason: WaitReason::Asked,
+            reason,
             first_due: now,
         };
-        // It is looked at at once rather than when its page is read.
-        owner.backlog.adopt(row.clone());
-        owner.to_ask.push_back(row.clone());
-        let row_key = row.key;
-        write.rows.push((key, row));
+        write.rows.push((key, row.clone()));
         write.commands.push((command.shard, command.id));
         let mut settlement = Settlement { lane: Some(key), ..Settlement::default() };
-        settlement.appended.push(row_key);
+        settlement.appended.push(row.key);
         if self.lanes.get(&key).is_some_and(|lane| !lane.stored) {
             settlement.lane_stored = true;
             write.lanes.extend(self.lane_row(key));
         }
-        self.write(write, settlement);
-        self.look_for_asked(key);
+        Some((row, write, settlement))
     }
 
     fn resume(&mut self, key: LaneKey, command: &Command, catch_up: bool) {

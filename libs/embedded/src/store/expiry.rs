@@ -1,6 +1,6 @@
 //! Removing what has expired, and backlog rows behind their lanes' cursors. Nothing that waits ever expires.
 
-use domain::limits::{ATTEMPT_RETENTION, DEAD_LETTER_RETENTION, IDEMPOTENCY_TTL};
+use domain::limits::{ATTEMPT_RETENTION, DEAD_LETTER_RETENTION, IDEMPOTENCY_TTL, JOB_RETENTION};
 use domain::{BacklogKey, EndpointUid, LaneKey, LaneRow, Shard, Timestamp};
 use rusqlite::Connection;
 
@@ -26,6 +26,8 @@ pub(super) const EXPIRE_INBOX: &str = "DELETE FROM inbox
     WHERE id IN (SELECT id FROM inbox ORDER BY id LIMIT ?2) AND time <= ?1";
 pub(super) const EXPIRE_DEAD_LETTERS: &str = "DELETE FROM dead_letters
     WHERE id IN (SELECT id FROM dead_letters WHERE time <= ?1 ORDER BY time LIMIT ?2)";
+pub(super) const EXPIRE_JOBS: &str = "DELETE FROM jobs
+    WHERE id IN (SELECT id FROM jobs WHERE time <= ?1 ORDER BY time LIMIT ?2)";
 pub(super) const EXPIRE_EVENTS: &str = "DELETE FROM events
     WHERE id IN (SELECT id FROM events WHERE keep_until <= ?1 ORDER BY keep_until LIMIT ?2)";
 
@@ -36,6 +38,7 @@ pub(crate) struct Expired {
     pub(crate) dead_letters: u64,
     pub(crate) keys: u64,
     pub(crate) commands: u64,
+    pub(crate) jobs: u64,
     pub(crate) events: u64,
     pub(crate) backlog: u64,
 }
@@ -48,6 +51,7 @@ impl Store {
             dead_letters: self.slices(EXPIRE_DEAD_LETTERS, now - DEAD_LETTER_RETENTION).await?,
             keys: self.slices(EXPIRE_KEYS, now - IDEMPOTENCY_TTL).await?,
             commands: self.slices(EXPIRE_INBOX, now - inbox::KEEP).await?,
+            jobs: self.slices(EXPIRE_JOBS, now - JOB_RETENTION).await?,
             events: self.slices(EXPIRE_EVENTS, now).await?,
             backlog: self.trim_backlog().await?,
         };

@@ -46,6 +46,15 @@ CREATE TABLE idempotency(
   hash BLOB NOT NULL, time INTEGER NOT NULL);
 CREATE UNIQUE INDEX idempotency_key ON idempotency(tenant, key);
 
+-- Jobs with their whole state; open = 1 until they end.
+-- Access: by id; a tenant's, newest first; those that are open. Removed in the order of their times.
+CREATE TABLE jobs(
+  id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, job BLOB NOT NULL, time INTEGER NOT NULL, open INTEGER NOT NULL,
+  version INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE UNIQUE INDEX jobs_key ON jobs(tenant, job);
+CREATE INDEX jobs_open ON jobs(open, job);
+CREATE INDEX jobs_time ON jobs(time);
+
 -- Tenants, and the revision that every change of their configuration raises.
 CREATE TABLE tenants(
   tenant TEXT PRIMARY KEY, display_name TEXT NOT NULL, create_time INTEGER NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;

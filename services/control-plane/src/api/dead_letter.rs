@@ -72,9 +72,13 @@ pub(crate) fn reason_to_wire(reason: DeadLetterReason) -> Reason {
     }
 }
 
-/// Reads the filters of a list.
-pub(crate) fn query(call: &v1::ListDeadLettersRequest) -> Result<DeadLetterQuery, Violation> {
-    let reason = match Reason::try_from(call.reason) {
+/// Reads which dead letters are meant: a reason, and from when to before when.
+pub(crate) fn query(
+    reason: i32,
+    start: Option<prost_types::Timestamp>,
+    end: Option<prost_types::Timestamp>,
+) -> Result<DeadLetterQuery, Violation> {
+    let reason = match Reason::try_from(reason) {
         Ok(Reason::Unspecified) => None,
         Ok(Reason::RetriesExhausted) => Some(DeadLetterReason::Exhausted),
         Ok(Reason::Rejected) => Some(DeadLetterReason::Rejected),
@@ -86,15 +90,15 @@ pub(crate) fn query(call: &v1::ListDeadLettersRequest) -> Result<DeadLetterQuery
                 "reason",
                 format!(
                     "{} is not a reason: use RETRIES_EXHAUSTED, REJECTED, ENDPOINT_DISABLED, BLOCKED_DESTINATION or EXPIRED",
-                    call.reason
+                    reason
                 ),
             ));
         }
     };
     Ok(DeadLetterQuery {
         reason,
-        start: time::from_wire("start_time", call.start_time)?,
-        end: time::from_wire("end_time", call.end_time)?,
+        start: time::from_wire("start_time", start)?,
+        end: time::from_wire("end_time", end)?,
     })
 }
 

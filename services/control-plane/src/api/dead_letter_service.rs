@@ -6,8 +6,8 @@ use tonic::{Request, Response, Status};
 use wire::api::v1;
 use wire::api::v1::dead_letter_service_server::DeadLetterService;
 
-use super::{dead_letter, request};
-use crate::app::{App, DeadLetterName, EndpointScope, PageRequest};
+use super::{dead_letter, job, request};
+use crate::app::{App, DeadLetterName, EndpointScope, LettersVerb, PageRequest};
 
 /// `DeadLetterService` over the application.
 pub(crate) struct DeadLetters(pub(crate) Arc<App>);
@@ -31,7 +31,7 @@ impl DeadLetterService for DeadLetters {
     ) -> Answer<v1::ListDeadLettersResponse> {
         let call = request.into_inner();
         let scope = EndpointScope::parse("parent", &call.parent)?;
-        let query = dead_letter::query(&call);
+        let query = dead_letter::query(call.reason, call.start_time, call.end_time);
         let page = PageRequest::parse(call.page_size, call.page_token);
         let (query, page) = request::both(query, page)?;
         let page = self.0.list_dead_letters(&scope, query, &page).await?;
@@ -51,5 +51,31 @@ impl DeadLetterService for DeadLetters {
         let (repeat, name) = request::both(repeat, DeadLetterName::parse("name", &call.name))?;
         let target = self.0.redrive(&name, repeat.as_ref()).await?;
         Ok(Response::new(dead_letter::redriven(target)))
+    }
+
+    async fn redrive_dead_letters(
+        &self,
+        request: Request<v1::RedriveDeadLettersRequest>,
+    ) -> Answer<v1::RedriveDeadLettersResponse> {
+        let mut call = request.into_inner();
+        let id = std::mem::take(&mut call.request_id);
+        let repeat = request::request_id("RedriveDeadLetters", &id, &call)?;
+        let query = dead_letter::query(call.reason, call.start_time, call.end_time);
+        let (query, scope) = request::both(query, EndpointScope::parse("parent", &call.parent))?;
+        let made = self.0.letters_job(LettersVerb::Redrive, &scope, query, repeat.as_ref()).await?;
+        Ok(Response::new(v1::RedriveDeadLettersResponse { job: Some(job::to_wire(made)) }))
+    }
+
+    async fn purge_dead_letters(
+        &self,
+        request: Request<v1::PurgeDeadLettersRequest>,
+    ) -> Answer<v1::PurgeDeadLettersResponse> {
+        let mut call = request.into_inner();
+        let id = std::mem::take(&mut call.request_id);
+        let repeat = request::request_id("PurgeDeadLetters", &id, &call)?;
+        let query = dead_letter::query(call.reason, call.start_time, call.end_time);
+        let (query, scope) = request::both(query, EndpointScope::parse("parent", &call.parent))?;
+        let made = self.0.letters_job(LettersVerb::Purge, &scope, query, repeat.as_ref()).await?;
+        Ok(Response::new(v1::PurgeDeadLettersResponse { job: Some(job::to_wire(made)) }))
     }
 }

@@ -56,6 +56,9 @@ impl From<Error> for Status {
             Error::NotPending { .. } => {
                 Details::reason("DELIVERY_NOT_PENDING").status(Code::FailedPrecondition, message)
             }
+            Error::JobEnded { .. } => {
+                Details::reason("JOB_ENDED").status(Code::FailedPrecondition, message)
+            }
             Error::RedriveInProgress(_) => {
                 Details::reason("REDRIVE_IN_PROGRESS").status(Code::Aborted, message)
             }

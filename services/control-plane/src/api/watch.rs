@@ -10,6 +10,12 @@ use crate::app::{DeliveryName, EndpointName, Error, Faults, WatchedAttempt, Watc
 /// Reads the types that a caller wants; none means all.
 pub(crate) fn event_types(given: &[String]) -> Result<Vec<EventPattern>, Error> {
     let mut faults = Faults::default();
+    let patterns = patterns(&mut faults, given);
+    faults.finish_with(Some(patterns))
+}
+
+/// As [`event_types`], of a request with more fields.
+pub(crate) fn patterns(faults: &mut Faults, given: &[String]) -> Vec<EventPattern> {
     if given.len() > limits::PATTERNS_MAX {
         let (count, max) = (given.len(), limits::PATTERNS_MAX);
         faults.add("event_types", format!("{count} patterns, allowed are up to {max}"));
@@ -18,8 +24,7 @@ pub(crate) fn event_types(given: &[String]) -> Result<Vec<EventPattern>, Error> 
     let patterns = patterns.filter_map(|(i, text)| {
         faults.check(format!("event_types[{i}]"), EventPattern::parse(text))
     });
-    let patterns = patterns.collect();
-    faults.finish_with(Some(patterns))
+    patterns.collect()
 }
 
 /// An event of a stream.

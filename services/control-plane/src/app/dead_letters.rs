@@ -117,7 +117,12 @@ impl App {
             shard: self.shard_for(&letter.event, endpoint.uid),
             time: self.deps.clock.now(),
             endpoint: endpoint.uid,
-            kind: CommandKind::Redrive { dead_letter: letter.id, event: letter.event.clone(), run },
+            kind: CommandKind::Redrive {
+                dead_letter: letter.id,
+                event: letter.event.clone(),
+                run,
+                by_job: false,
+            },
         };
         self.send(&endpoint.tenant, vec![order]).await
     }

@@ -6,7 +6,7 @@ use domain::egress_policy::EgressPolicy;
 use domain::{ApiVersion, limits};
 use ports::{
     BacklogStore, Clock, ConfigFeed, ConfigStore, DeadLetterStore, EventLog, EventStore,
-    IdempotencyStore, InboxStore, KeyProvider, LaneStore, Observations, Rng,
+    IdempotencyStore, InboxStore, JobStore, KeyProvider, LaneStore, Observations, Rng,
 };
 
 use crate::telemetry::Metrics;
@@ -54,6 +54,8 @@ pub struct Deps {
     pub inbox: Arc<dyn InboxStore>,
     /// Dead letters.
     pub dead_letters: Arc<dyn DeadLetterStore>,
+    /// Jobs.
+    pub jobs: Arc<dyn JobStore>,
     /// Hints to the workers.
     pub feed: Arc<dyn ConfigFeed>,
     /// Attempts as they end.

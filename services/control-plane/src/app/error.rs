@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use domain::{DeliveryState, limits};
+use domain::{DeliveryState, JobState, limits};
 
 /// A field that is wrong. `field` is a path in the names of the API, such as `events[3].type`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,6 +87,14 @@ pub(crate) enum Error {
         /// Where it stands.
         state: DeliveryState,
     },
+    /// The job has ended.
+    #[error("{name} is {} already: only a job that is queued or running can be cancelled", job_text(*.state))]
+    JobEnded {
+        /// The job.
+        name: String,
+        /// Where it stands.
+        state: JobState,
+    },
     /// Another redrive of the dead letter is on its way.
     #[error("a redrive of {0} is under way already: wait for its end")]
     RedriveInProgress(String),
@@ -120,6 +128,17 @@ fn state_text(state: DeliveryState) -> &'static str {
         DeliveryState::Succeeded => "SUCCEEDED",
         DeliveryState::DeadLettered => "DEAD_LETTERED",
         DeliveryState::Cancelled => "CANCELLED",
+    }
+}
+
+/// The state as the API writes it.
+fn job_text(state: JobState) -> &'static str {
+    match state {
+        JobState::Queued => "QUEUED",
+        JobState::Running => "RUNNING",
+        JobState::Succeeded => "SUCCEEDED",
+        JobState::Failed => "FAILED",
+        JobState::Cancelled => "CANCELLED",
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use domain::{DeadLetterId, EndpointId, EventId, IdError, SubscriptionId, TenantId};
+use domain::{DeadLetterId, EndpointId, EventId, IdError, JobId, SubscriptionId, TenantId};
+use uuid::Uuid;
 
 use super::error::Violation;
 
@@ -48,6 +49,13 @@ pub(crate) struct DeadLetterName {
     pub(crate) id: DeadLetterId,
 }
 
+/// `tenants/{tenant}/jobs/{job}`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct JobName {
+    pub(crate) tenant: TenantId,
+    pub(crate) id: JobId,
+}
+
 impl fmt::Display for EndpointName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tenants/{}/endpoints/{}", self.tenant, self.endpoint)
@@ -75,6 +83,12 @@ impl fmt::Display for DeliveryName {
 impl fmt::Display for DeadLetterName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/deadLetters/{}", self.endpoint, self.id)
+    }
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tenants/{}/jobs/{}", self.tenant, self.id.0.simple())
     }
 }
 
@@ -198,6 +212,18 @@ impl DeadLetterName {
             endpoint: EndpointName::of(field, tenant, endpoint)?,
             id: DeadLetterId::parse(letter).ok_or_else(|| {
                 Violation::new(field, "the last part of a dead letter's name is 32 hex digits")
+            })?,
+        })
+    }
+}
+
+impl JobName {
+    pub(crate) fn parse(field: &str, text: &str) -> Result<Self, Violation> {
+        let [tenant, job] = split(field, text, "tenants/*/jobs/*")?;
+        Ok(Self {
+            tenant: id(field, TenantId::parse(tenant))?,
+            id: Uuid::try_parse(job).map(JobId).map_err(|_| {
+                Violation::new(field, "the last part of a job's name is 32 hex digits")
             })?,
         })
     }

@@ -204,6 +204,7 @@ impl Worker {
 fn name(kind: &CommandKind) -> &'static str {
     match kind {
         CommandKind::Redrive { .. } => "redrive",
+        CommandKind::Replay { .. } => "replay",
         CommandKind::Resend { .. } => "resend",
         CommandKind::Test { .. } => "test",
         CommandKind::Resume { .. } => "resume",

@@ -13,6 +13,7 @@ use wire::api::v1::dead_letter_service_client::DeadLetterServiceClient;
 use wire::api::v1::delivery_service_client::DeliveryServiceClient;
 use wire::api::v1::endpoint_service_client::EndpointServiceClient;
 use wire::api::v1::event_service_client::EventServiceClient;
+use wire::api::v1::job_service_client::JobServiceClient;
 use wire::api::v1::subscription_service_client::SubscriptionServiceClient;
 
 use super::Global;
@@ -123,6 +124,10 @@ impl Api {
     service!(
         /// Dead letters.
         dead_letters, DeadLetterServiceClient
+    );
+    service!(
+        /// Jobs.
+        jobs, JobServiceClient
     );
 }
 

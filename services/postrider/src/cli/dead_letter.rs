@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Get(Which),
     /// Send dead letters again, each with a whole retry schedule
     Redrive(redrive::RedriveArgs),
+    /// Take dead letters away
+    Purge(redrive::PurgeArgs),
 }
 
 /// Which dead letters.
@@ -103,6 +105,7 @@ pub(crate) async fn run(
             Answer::fields(&answer, fields(answer.dead_letter.as_ref()))
         }
         Command::Redrive(args) => redrive::run(args, api, terminal).await,
+        Command::Purge(args) => redrive::purge(args, api, terminal).await,
     }
 }
 

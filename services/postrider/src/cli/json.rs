@@ -50,7 +50,9 @@ named!(
     ListAttemptsResponse,
     WatchDeliveriesResponse,
     GetDeadLetterResponse,
+    GetJobResponse,
     ListDeadLettersResponse,
+    ListJobsResponse,
     RedriveDeadLetterResponse,
 );
 

@@ -131,6 +131,7 @@ impl Engine {
             backlog: stores.backlog,
             inbox: stores.inbox,
             dead_letters: stores.dead_letters,
+            jobs: stores.jobs,
             feed: self.feed.clone(),
             observations: self.observations.clone(),
             keys: self.keys.clone(),

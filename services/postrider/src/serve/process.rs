@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use control_plane::JobRunner;
 use control_plane::server::{Open, Readiness, Server, ServerOptions, StaticToken};
 use delivery_worker::Worker;
 use runtime::metrics::Registry;
@@ -66,8 +67,9 @@ impl Process {
         if settings.roles.contains(&Role::ControlPlane) {
             let secret = token.as_ref().map(|token| token.secret.as_str());
             let options = options(settings, secret, registry)?;
-            let server = control_plane(settings, &engine, readiness, options).await?;
-            tasks.spawn("control-plane", server.serve(listen()?, stop));
+            let (server, jobs) = control_plane(settings, &engine, readiness, options).await?;
+            tasks.spawn("control-plane", server.serve(listen()?, stop.clone()));
+            tasks.spawn("jobs", jobs.run(stop));
         } else {
             // Whoever watches the process asks it all the same; there is nothing else to ask.
             let options = options(settings, None, registry)?;
@@ -138,11 +140,12 @@ async fn control_plane(
     engine: &Engine,
     readiness: watch::Receiver<Readiness>,
     options: ServerOptions,
-) -> Result<Server> {
+) -> Result<(Server, JobRunner)> {
     let (config, deps) = engine.control_plane(settings);
     control_plane::ensure_default_tenant(&deps).await?;
     deps.metrics.register(&options.metrics);
-    Ok(Server::new(control_plane::build(config, deps), readiness, options)?)
+    let (routes, jobs) = control_plane::build(config, deps);
+    Ok((Server::new(routes, readiness, options)?, jobs))
 }
 
 fn options(settings: &Settings, token: Option<&str>, metrics: Registry) -> Result<ServerOptions> {

@@ -113,6 +113,7 @@ fn the_same_command_twice_is_one_run() {
         dead_letter: DeadLetterId::of(uid, &event),
         event: event.clone(),
         run: world.run_id(),
+        by_job: false,
     };
     world.command(uid, kind.clone());
     world.command(uid, kind.clone());
@@ -266,4 +267,65 @@ fn deleting_an_endpoint_frees_positions_whatever_waits_for_the_store() {
         world.delete(uid);
         assert_eq!(world.acked(SHARD), Some(events[29].at.position), "{state:?}");
     }
+}
+
+#[test]
+fn what_a_job_asks_for_waits_for_the_breaker_and_goes_out_before_what_comes_later() {
+    let mut world = World::new();
+    let uid = world.endpoint();
+    let events: Vec<_> = (0..20).map(|_| world.publish(&[uid])).collect();
+    world.always(uid, status(500));
+    for _ in 0..5 {
+        world.publish(&[uid]);
+    }
+    let sent = world.sent.len();
+    let runs: Vec<_> = events.iter().map(|event| (event.clone(), world.run_id())).collect();
+    for (event, run) in &runs {
+        world.command(uid, CommandKind::Replay { event: event.clone(), run: *run });
+    }
+    world.run_for(secs(9));
+    assert_eq!(world.sent.len(), sent, "the breaker is open");
+    world.always(uid, status(200));
+    world.run_for(secs(5));
+    let replayed: Vec<_> =
+        world.sent.iter().filter(|one| one.trigger == Trigger::Replay).map(|one| &one.at).collect();
+    assert_eq!(replayed, events.iter().collect::<Vec<_>>(), "each once, oldest first");
+    world.publish(&[uid]);
+    assert_eq!(
+        world.sent.last().expect("sent").time,
+        world.now,
+        "live traffic does not queue behind"
+    );
+}
+
+#[test]
+fn a_replay_that_fails_has_a_schedule_and_a_dead_letter_of_its_own() {
+    let mut world = World::new();
+    let uid = world.endpoint();
+    let event = world.publish(&[uid]);
+    world.always(uid, status(500));
+    let run = world.run_id();
+    let replay = CommandKind::Replay { event: event.clone(), run };
+    world.command(uid, replay.clone());
+    world.command(uid, replay);
+    world.run_for(secs(2 * 86_400));
+    assert_eq!(world.store.letters_of(uid).len(), 1);
+    assert_eq!(world.store.attempts_of(uid, event.at).len(), 1 + 8, "the same run twice is one");
+}
+
+#[test]
+fn a_redrive_by_a_job_resolves_its_dead_letter() {
+    let mut world = World::new();
+    let uid = world.endpoint();
+    world.always(uid, status(400));
+    let event = world.publish(&[uid]);
+    world.always(uid, status(200));
+    let (dead_letter, run) = (DeadLetterId::of(uid, &event), world.run_id());
+    world.store.redriving.insert((uid, dead_letter), run);
+    let kind = CommandKind::Redrive { dead_letter, event: event.clone(), run, by_job: true };
+    world.command(uid, kind);
+    world.run_for(secs(1));
+    assert!(world.store.letters_of(uid).is_empty());
+    let expected = [(1, Trigger::Event), (1, Trigger::Redrive)];
+    assert_eq!(world.store.attempts_of(uid, event.at), expected);
 }

@@ -283,7 +283,7 @@ impl World {
         let (dead_letter, run) = (DeadLetterId::of(uid, event), self.run_id());
         assert!(self.store.dead_letters.contains_key(&(uid, dead_letter)));
         self.store.redriving.insert((uid, dead_letter), run);
-        let kind = CommandKind::Redrive { dead_letter, event: event.clone(), run };
+        let kind = CommandKind::Redrive { dead_letter, event: event.clone(), run, by_job: false };
         self.command_in(event.at.shard, uid, kind);
         run
     }

@@ -76,7 +76,7 @@ fn the_faults_of_all_parts_of_a_create_come_in_one_answer() {
     call.request_id = "1".to_owned();
     call.endpoint_id = "Shop".to_owned();
     call.secret = "whsec_short".to_owned();
-    let filtered = v1::Subscription { filter: "data.a > 1".to_owned(), ..subscription(&["*"]) };
+    let filtered = v1::Subscription { filter: "a > 1".to_owned(), ..subscription(&["*"]) };
     call.subscriptions = vec![subscription(&["a.b", "a b"]), filtered];
     let endpoint = call.endpoint.get_or_insert_default();
     endpoint.url = "ftp://example.com/".to_owned();

@@ -46,6 +46,7 @@ impl World {
             lanes: store.clone(),
             backlog: store.clone(),
             inbox: store.clone(),
+            jobs: store.clone(),
             dead_letters: store.clone(),
             feed: Arc::new(MemoryFeed::new()),
             keys: Arc::new(PlainKeys::new()),
