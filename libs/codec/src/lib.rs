@@ -10,6 +10,7 @@ mod delivery;
 mod event;
 mod fact;
 mod job;
+mod line;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub use delivery::{
 pub use event::{decode_event, encode_event};
 pub use fact::{decode_fact_kind, encode_fact_kind, reason_code};
 pub use job::{decode_job, encode_job};
+pub use line::{decode_held, decode_line, encode_held, encode_line};
 
 /// A stored value that is not what was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

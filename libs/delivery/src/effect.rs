@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use domain::{
     AttemptId, BacklogKey, BacklogRow, CommandId, DeadLetter, DeadLetterId, EndpointState,
-    EndpointUid, Epoch, Event, EventRef, Fact, LaneKey, LaneRow, Observation, Outcome, Position,
-    RunId, Shard, TenantId, Timestamp, Trigger,
+    EndpointUid, Epoch, Event, EventRef, Fact, HeldRow, LaneKey, LaneRow, Line, LineRow,
+    Observation, Outcome, Position, RunId, Shard, TenantId, Timestamp, Trigger,
 };
 
 /// Names an attempt between its start and its outcome.
@@ -37,6 +37,19 @@ pub enum Effect {
         after: BacklogKey,
         /// Inclusive upper bound.
         upto: BacklogKey,
+        /// Most rows.
+        limit: usize,
+    },
+    /// Read a part of a line; answer with `handle_line`.
+    ReadLine {
+        /// The lane.
+        lane: LaneKey,
+        /// The line.
+        line: Line,
+        /// First position.
+        from: Position,
+        /// Only rows before this one.
+        before: Option<Position>,
         /// Most rows.
         limit: usize,
     },
@@ -152,6 +165,10 @@ pub struct Write {
     pub dead_letters: Vec<DeadLetter>,
     /// Facts.
     pub facts: Vec<Fact>,
+    /// Lines, of which those that are opened may hold rows from then on.
+    pub lines: Vec<LineRow>,
+    /// What is held in lines.
+    pub held: Vec<(LaneKey, Line, HeldRow)>,
     /// Dead letters whose redrive succeeded.
     pub resolved: Vec<(EndpointUid, DeadLetterId, RunId)>,
     /// Commands that are done.
@@ -172,6 +189,8 @@ impl Write {
             rows: Vec::new(),
             dead_letters: Vec::new(),
             facts: Vec::new(),
+            lines: Vec::new(),
+            held: Vec::new(),
             resolved: Vec::new(),
             commands: Vec::new(),
             removed: Vec::new(),
@@ -186,6 +205,8 @@ impl Write {
             && self.events.is_empty()
             && self.rows.is_empty()
             && self.dead_letters.is_empty()
+            && self.lines.is_empty()
+            && self.held.is_empty()
             && self.resolved.is_empty()
             && self.commands.is_empty()
             && self.removed.is_empty()

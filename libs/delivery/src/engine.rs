@@ -5,12 +5,14 @@ mod catch_up;
 mod control;
 mod dispatch;
 mod ended;
+mod in_order;
 mod intake;
 mod leave;
 mod left;
 mod letters;
 mod outcome;
 mod places;
+mod promote;
 mod renewal;
 mod save;
 mod settle;
@@ -18,13 +20,13 @@ mod span;
 mod sweep;
 mod waiting;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    CommandId, EndpointUid, Epoch, Event, LaneKey, LaneRow, LastKnown, LogPosition, Position,
-    RunId, RunState, Shard, Timestamp, limits,
+    CommandId, EndpointUid, Epoch, Event, LaneKey, LaneRow, LastKnown, LineRow, LogPosition,
+    Position, RunId, RunState, Shard, Timestamp, limits,
 };
 
 use crate::breaker::Breaker;
@@ -138,6 +140,8 @@ enum PendingLoad {
     Asked(LaneKey, domain::BacklogRow),
     /// A redrive that was cancelled, and the command that is done with it: its letter is put back.
     Release(LaneKey, domain::EventRef, RunId, (Shard, CommandId)),
+    /// What a former owner's line waits for.
+    Head(LaneKey, domain::EventRef),
 }
 
 impl PendingLoad {
@@ -146,7 +150,8 @@ impl PendingLoad {
             Self::Record(lane, ..)
             | Self::Row(lane, _)
             | Self::Asked(lane, _)
-            | Self::Release(lane, ..) => *lane,
+            | Self::Release(lane, ..)
+            | Self::Head(lane, _) => *lane,
         }
     }
 
@@ -155,6 +160,7 @@ impl PendingLoad {
             Self::Record(lane, at, _) => (*lane, *at, RunId::LOG),
             Self::Row(lane, row) | Self::Asked(lane, row) => (*lane, row.event.at, row.run),
             Self::Release(lane, event, run, _) => (*lane, event.at, *run),
+            Self::Head(lane, event) => (*lane, event.at, RunId::LOG),
         }
     }
 }
@@ -195,14 +201,17 @@ impl Engine {
         epoch: Epoch,
         acked: Option<Position>,
         head: Position,
-        lanes: Vec<LaneRow>,
+        (lanes, lines): (Vec<LaneRow>, Vec<LineRow>),
         now: Timestamp,
     ) {
         let span = self.config.span_records_max;
         self.shards.insert(shard, Tracker::new(epoch, acked, head, span));
         self.timers.set_earlier(Timer::Sweep, now + limits::SWEEP_INTERVAL);
-        for row in lanes {
+        let lines: Vec<LineRow> = lines.into_iter().filter(|line| line.is_open).collect();
+        for mut row in lanes {
             let (key, uid) = (row.key, row.key.endpoint);
+            let held = lines.iter().filter(|line| line.lane == key).map(|line| line.waiting);
+            row.waiting = row.waiting.saturating_sub(held.sum());
             let breaker = row.breaker;
             self.lanes.insert(key, Lane::resume(row, epoch));
             if let Some(endpoint) = self.endpoints.get_mut(&uid) {
@@ -215,6 +224,10 @@ impl Engine {
             }
             self.catch_up_if_active(uid);
             self.wake(key);
+        }
+        self.resume_lines(shard, &lines);
+        for key in lines.iter().map(|line| line.lane).collect::<BTreeSet<_>>() {
+            self.go_on_in_order(key, now);
         }
         self.pump(now);
     }
@@ -250,7 +263,9 @@ impl Engine {
                 unsent.extend((of == Some(shard)).then_some(start.token));
                 of != Some(shard)
             }
-            Effect::ReadBacklog { lane, .. } | Effect::Scan { lane, .. } => lane.shard != shard,
+            Effect::ReadBacklog { lane, .. }
+            | Effect::Scan { lane, .. }
+            | Effect::ReadLine { lane, .. } => lane.shard != shard,
             Effect::Load { token, .. } => loads.contains_key(token),
             Effect::Observe(_)
             | Effect::Write(_)

@@ -10,6 +10,7 @@ use domain::{
 
 use crate::backlog::Backlog;
 use crate::effect::Forgotten;
+use crate::order::Order;
 
 /// A delivery that is in memory, ready to be attempted or on its way.
 #[derive(Debug)]
@@ -77,6 +78,8 @@ pub(crate) struct Lane {
     pub(crate) draining: bool,
     /// Runs in memory or on their way: a lane never has two attempts of one run in flight.
     pub(crate) active: BTreeSet<(LogPosition, RunId)>,
+    /// What waits for others of its ordering key.
+    pub(crate) order: Order,
     pub(crate) skip: Skip,
     pub(crate) scan: Scan,
     /// Rows of what was skipped that are not handed off.
@@ -145,6 +148,7 @@ impl Lane {
             loading: 0,
             draining: false,
             active: BTreeSet::new(),
+            order: Order::default(),
             skip: Skip::None,
             scan: Scan::Idle,
             ahead: BTreeSet::new(),
@@ -187,7 +191,7 @@ impl Lane {
                     Some(from)
                 }
             },
-            waiting: self.backlog.size(),
+            waiting: self.backlog.size() + self.order.waiting(),
             oldest_due: oldest.filter(|due| *due > Timestamp::ZERO),
             last_success: self.last_success,
             last_failure: self.last_failure,
@@ -236,8 +240,9 @@ impl Lane {
 
     /// Whether one more delivery fits into the memory queue.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.queue.len() < limits::LANE_QUEUE_MAX
-            && self.queue_bytes + bytes <= limits::LANE_QUEUE_BYTES_MAX
+        let (following, following_bytes) = self.order.following();
+        self.queue.len() + following < limits::LANE_QUEUE_MAX
+            && self.queue_bytes + following_bytes + bytes <= limits::LANE_QUEUE_BYTES_MAX
     }
 
     pub(crate) fn push(&mut self, item: Item) {

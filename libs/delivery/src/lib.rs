@@ -9,7 +9,7 @@
 //!
 //! # Invariants
 //! DL-1 (nothing is lost), DL-2 (an acked position never passes what is not handed off), DL-3 (attempts follow the schedule), DL-4 (no duplicate without a
-//! fault), DL-5 (no lane delays another): `architecture.md` §9.
+//! fault), DL-5 (no lane delays another), DL-6 (events of one ordering key in order): `architecture.md` §9.
 //!
 //! It deliberately knows no secret and no header, and a URL only to name it in dead letters: what is sent is the caller's.
 
@@ -21,6 +21,7 @@ mod egress;
 mod endpoint;
 mod engine;
 mod lane;
+mod order;
 mod schedule;
 mod timers;
 mod tracker;

@@ -10,6 +10,8 @@ pub(crate) struct Tracker {
     pub(crate) epoch: Epoch,
     /// Another worker waits for the shard: nothing of it begins any more.
     pub(crate) is_leaving: bool,
+    /// Lines of its lanes that are open.
+    pub(crate) lines: usize,
     records: VecDeque<Tracked>,
     bytes: usize,
     /// Where the reader is: one past the last record it gave.
@@ -41,6 +43,7 @@ impl Tracker {
         Self {
             epoch,
             is_leaving: false,
+            lines: 0,
             records: VecDeque::new(),
             bytes: 0,
             next: acked.map_or(Position(0), Position::next),

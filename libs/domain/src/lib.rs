@@ -15,6 +15,7 @@ mod endpoint;
 mod event;
 mod filter;
 mod header_rules;
+mod held;
 mod idempotency;
 mod ids;
 mod job;
@@ -40,6 +41,7 @@ pub use endpoint::{DisableReason, Endpoint, EndpointState, SealedSecret};
 pub use event::{ApiVersion, ContentType, Event, EventRef, is_channel};
 pub use filter::{Filter, FilterError, FilterInput};
 pub use header_rules::{HeaderError, check_custom_header};
+pub use held::{HeldRow, Line, LineRow};
 pub use idempotency::Content;
 pub use ids::{
     AttemptId, EndpointId, EndpointUid, EventId, EventType, IdError, RunId, SubscriptionId,

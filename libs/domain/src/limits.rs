@@ -100,6 +100,11 @@ pub const LANE_QUEUE_MAX: usize = 256;
 pub const LANE_QUEUE_BYTES_MAX: usize = 1024 * 1024;
 /// Longest that a delivery waits in a lane's memory queue before it goes to the backlog (`architecture.md` §4).
 pub const LANE_QUEUE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Ordering keys of one shard that may have a line of their own: those with a delivery that waits for a retry, or that is about to have its turn. Beyond it
+/// events wait in their lane's own line, which is read in pages: about 200 bytes of memory each.
+pub const LINES_MAX: usize = 10_000;
+/// Deliveries of a lane's own line that have their turn at a time, each the first of its key.
+pub const LINE_AHEAD_MAX: usize = 64;
 /// Backlog rows that are read at once.
 pub const BACKLOG_PAGE_ROWS: usize = 256;
 /// Records between the acked position and the reader (`architecture.md` §5).

@@ -59,6 +59,8 @@ pub struct Poison {
 const ID: &str = "ce_id";
 const TYPE: &str = "ce_type";
 const SOURCE: &str = "ce_source";
+/// The source of what Postrider writes itself.
+const OWN_SOURCE: &str = "postrider";
 const SPEC: &str = "ce_specversion";
 const TIME: &str = "ce_time";
 const CONTENT_TYPE: &str = "content-type";
@@ -81,7 +83,7 @@ pub fn encode(event: &Event) -> Record {
     put(SPEC, "1.0");
     put(ID, event.id.as_str());
     put(TYPE, event.event_type.as_str());
-    put(SOURCE, "postrider");
+    put(SOURCE, OWN_SOURCE);
     put(TIME, &event.created_at.to_rfc3339());
     put(CONTENT_TYPE, event.content_type.as_str());
     put(TENANT, event.tenant.as_str());
@@ -204,6 +206,24 @@ mod tests {
         unnamed.headers.retain(|(name, _)| name != TENANT);
         let bound = read(&unnamed, of("globex")).expect("an event");
         assert_eq!(bound.tenant.as_str(), "globex");
+    }
+
+    #[test]
+    fn an_operational_event_is_believed_from_postrider_alone() {
+        let operational = Event {
+            event_type: EventType::parse("postrider.endpoint.disabled").expect("valid"),
+            ..event()
+        };
+        let own = encode(&operational);
+        let read = |record: &Record, trust: &Trust| {
+            decode(record, AT, Timestamp::ZERO, trust, &version()).map_err(|poison| poison.field)
+        };
+        assert_eq!(read(&own, &Trust::AnyTenant), Ok(operational));
+        let bound = Trust::Only(TenantId::parse("acme").expect("valid"));
+        assert_eq!(read(&own, &bound), Err(TYPE), "a topic that is bound to a tenant");
+        let mut foreign = own;
+        foreign.headers.push((SOURCE.to_owned(), Some(Bytes::from_static(b"shop"))));
+        assert_eq!(read(&foreign, &Trust::AnyTenant), Err(TYPE));
     }
 
     #[test]

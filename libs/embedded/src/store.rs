@@ -13,6 +13,7 @@ mod idempotency;
 mod inbox;
 mod jobs;
 mod lanes;
+mod lines;
 
 use std::sync::Arc;
 
@@ -30,10 +31,10 @@ use crate::writer::{Cost, State, Writer};
 pub(crate) const KIND: Kind = Kind {
     name: "store.db",
     application_id: 0x5052_5354,
-    format: 2,
+    format: 3,
     page_size: 8_192,
     schema: include_str!("store/schema.sql"),
-    upgrades: &[include_str!("store/upgrade_2.sql")],
+    upgrades: &[include_str!("store/upgrade_2.sql"), include_str!("store/upgrade_3.sql")],
     vital: &["tenants", "endpoints", "subscriptions", "lanes"],
 };
 
@@ -115,6 +116,16 @@ fn sql_limit(limit: usize) -> i64 {
 pub(crate) fn statements() -> Vec<&'static str> {
     vec![
         backlog::APPEND,
+        lines::HOLD,
+        lines::READ,
+        lines::SAVE,
+        lines::CLOSE,
+        lines::TRIM,
+        lines::OF_SHARD,
+        lines::FORGET_LINES,
+        lines::FORGET_END,
+        lines::FORGET_TO,
+        lines::FORGET_ALL,
         backlog::PAGE,
         backlog::TRIM_END,
         backlog::TRIM,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::record::Record;
-use domain::{TenantId, Timestamp};
+use domain::{Shard, TenantId, Timestamp};
 use ports::{ErrorKind, EventLog, Stores, Tenant};
 use postrider_embedded::{Embedded, Health, OpenError, Options};
 use testkit::SimClock;
@@ -129,13 +129,18 @@ async fn a_store_of_the_first_format_gets_what_it_lacks_and_keeps_what_it_has() 
     Stores::of(&engine.store()).config.create_tenant(&tenant).await.expect("made");
     engine.close().await;
     let file = rusqlite::Connection::open(dir.path().join("store.db")).expect("open");
-    file.execute_batch("DROP TABLE jobs; PRAGMA user_version = 1;").expect("as it was");
+    file.execute_batch(
+        "DROP TABLE jobs; DROP TABLE lines; DROP TABLE held; PRAGMA user_version = 1;",
+    )
+    .expect("as it was");
     file.close().expect("closed");
     for _ in 0..2 {
         let engine = Embedded::open(dir.path(), options()).expect("open");
         assert!(
             Stores::of(&engine.store()).jobs.open(10).await.expect("the table is there").is_empty()
         );
+        let lines = Stores::of(&engine.store()).lines;
+        assert_eq!(lines.of_shard(Shard(0), None, 10).await.expect("the table is there"), []);
         let found = Stores::of(&engine.store()).config.revision(&tenant.id).await.expect("read");
         assert!(found.is_some(), "the tenant is there");
         engine.close().await;

@@ -15,6 +15,7 @@ mod feed;
 mod idempotency;
 mod jobs;
 mod keys;
+mod lines;
 mod observations;
 mod sample;
 
@@ -38,6 +39,7 @@ pub use feed::*;
 pub use idempotency::*;
 pub use jobs::*;
 pub use keys::*;
+pub use lines::*;
 pub use observations::*;
 
 /// How long the suites wait for something that a working adapter does at once: a bound on hanging, not an assertion.
@@ -92,6 +94,7 @@ pub async fn store_suite(fixture: &impl StoreFixture) {
     event_store_suite(fixture).await;
     backlog_store_suite(fixture).await;
     lane_store_suite(fixture).await;
+    line_store_suite(fixture).await;
     inbox_store_suite(fixture).await;
     dead_letter_store_suite(fixture).await;
     config_store_suite(fixture).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     BacklogStore, ConfigStore, DeadLetterStore, EventStore, IdempotencyStore, InboxStore, JobStore,
-    LaneStore,
+    LaneStore, LineStore,
 };
 
 /// Every store port of one adapter.
@@ -16,6 +16,8 @@ pub struct Stores {
     pub backlog: Arc<dyn BacklogStore>,
     /// Lanes.
     pub lanes: Arc<dyn LaneStore>,
+    /// What is held behind others of its ordering key.
+    pub lines: Arc<dyn LineStore>,
     /// Commands.
     pub inbox: Arc<dyn InboxStore>,
     /// Dead letters.
@@ -35,6 +37,7 @@ impl Stores {
         S: EventStore
             + BacklogStore
             + LaneStore
+            + LineStore
             + InboxStore
             + DeadLetterStore
             + ConfigStore
@@ -45,6 +48,7 @@ impl Stores {
             events: Arc::clone(store) as _,
             backlog: Arc::clone(store) as _,
             lanes: Arc::clone(store) as _,
+            lines: Arc::clone(store) as _,
             inbox: Arc::clone(store) as _,
             dead_letters: Arc::clone(store) as _,
             config: Arc::clone(store) as _,

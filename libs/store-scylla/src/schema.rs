@@ -16,9 +16,10 @@ use crate::settings::Settings;
 use lock::Lock;
 
 /// Every step, oldest first; its number is its place, from 1. A step that was released is never changed: the next file changes what it made.
-const STEPS: [(&str, &str); 2] = [
+const STEPS: [(&str, &str); 3] = [
     ("0001_stores", include_str!("schema/0001_stores.cql")),
     ("0002_jobs", include_str!("schema/0002_jobs.cql")),
+    ("0003_lines", include_str!("schema/0003_lines.cql")),
 ];
 
 /// The schema that this program needs.

@@ -14,6 +14,7 @@ mod installation;
 mod jobs;
 mod lane_buckets;
 mod lanes;
+mod lines;
 mod newest_first;
 mod registry;
 mod walk;
@@ -36,6 +37,7 @@ pub struct Store {
     attempts: attempts::Statements,
     backlog: backlog::Statements,
     lanes: lanes::Statements,
+    lines: lines::Statements,
     inbox: inbox::Statements,
     dead_letters: dead_letters::Statements,
     runs: dead_letter_runs::Statements,
@@ -52,6 +54,7 @@ impl Store {
             attempts: attempts::Statements::prepare(&cql).await?,
             backlog: backlog::Statements::prepare(&cql).await?,
             lanes: lanes::Statements::prepare(&cql).await?,
+            lines: lines::Statements::prepare(&cql).await?,
             inbox: inbox::Statements::prepare(&cql).await?,
             dead_letters: dead_letters::Statements::prepare(&cql).await?,
             runs: dead_letter_runs::Statements::prepare(&cql).await?,

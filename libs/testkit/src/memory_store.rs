@@ -4,6 +4,7 @@ mod config;
 mod delivery;
 mod events;
 mod jobs;
+mod lines;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,8 @@ use async_trait::async_trait;
 use domain::limits::{ATTEMPT_RETENTION, DEAD_LETTER_RETENTION, IDEMPOTENCY_TTL, JOB_RETENTION};
 use domain::{
     AttemptId, BacklogKey, BacklogRow, Command, CommandId, DeadLetter, DeadLetterId, EndpointUid,
-    EventRef, Fact, Job, JobId, LaneKey, LaneRow, Resolution, RunId, Shard, TenantId, Timestamp,
+    EventRef, Fact, HeldRow, Job, JobId, LaneKey, LaneRow, Line, LineRow, Position, Resolution,
+    RunId, Shard, TenantId, Timestamp,
 };
 use ports::{Clock, ConfigFeed, Hint, IdempotencyRow, StoredEvent, Tenant, TenantConfig};
 use tokio::sync::broadcast;
@@ -39,6 +41,8 @@ struct State {
     facts: BTreeMap<(EventRef, EndpointUid, RunId, AttemptId), Fact>,
     backlog: BTreeMap<LaneKey, BTreeMap<BacklogKey, BacklogRow>>,
     lanes: BTreeMap<LaneKey, LaneRow>,
+    lines: BTreeMap<(Shard, EndpointUid, Line), LineRow>,
+    held: BTreeMap<(LaneKey, Line), BTreeMap<Position, HeldRow>>,
     inbox: BTreeMap<(Shard, CommandId), (Command, bool)>,
     dead_letters: BTreeMap<(EndpointUid, DeadLetterId), Dead>,
     tenants: BTreeMap<TenantId, (Tenant, TenantConfig)>,
@@ -77,6 +81,17 @@ impl MemoryStore {
         self.with(|state, _| {
             let lanes = state.backlog.iter();
             let rows = lanes.flat_map(|(lane, rows)| rows.values().map(|row| (*lane, row.clone())));
+            rows.collect()
+        })
+    }
+
+    /// Every row of every line, those that have had their turn too.
+    #[must_use]
+    pub fn all_held(&self) -> Vec<(LaneKey, HeldRow)> {
+        self.with(|state, _| {
+            let lines = state.held.iter();
+            let rows =
+                lines.flat_map(|((lane, _), rows)| rows.values().map(|row| (*lane, row.clone())));
             rows.collect()
         })
     }

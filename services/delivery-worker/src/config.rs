@@ -7,7 +7,7 @@ use delivery::EngineConfig;
 use domain::ApiVersion;
 use ports::{
     BacklogStore, Clock, ConfigFeed, ConfigStore, DeadLetterStore, EventLog, EventStore,
-    IdempotencyStore, InboxStore, KeyProvider, LaneStore, Observations, Rng, Sender,
+    IdempotencyStore, InboxStore, KeyProvider, LaneStore, LineStore, Observations, Rng, Sender,
 };
 
 use crate::telemetry::Metrics;
@@ -60,6 +60,8 @@ pub struct Deps {
     pub backlog: Arc<dyn BacklogStore>,
     /// What outlives this owner.
     pub lanes: Arc<dyn LaneStore>,
+    /// What is held behind others of its ordering key.
+    pub lines: Arc<dyn LineStore>,
     /// Deliveries that ended without success.
     pub dead_letters: Arc<dyn DeadLetterStore>,
     /// Commands.

@@ -17,6 +17,7 @@ mod config;
 mod former;
 mod inbox;
 mod looks;
+mod notices;
 mod poison;
 mod progress;
 mod reader;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use delivery::{Effect, LoadToken, LoadedDelivery};
 use domain::{
-    BacklogKey, EndpointState, EndpointUid, Event, EventRef, FactKind, LaneKey, LastKnown,
+    BacklogKey, EndpointState, EndpointUid, Event, EventRef, FactKind, LaneKey, LastKnown, Line,
     LogPosition, Position, Revision, RunId, RunState, Shard, TenantId, Timestamp,
 };
 use ports::{Applied, Hint, LogRecord, StateChange};
@@ -14,7 +14,8 @@ use ports::{Applied, Hint, LogRecord, StateChange};
 pub(crate) use self::queue::{LookOwner, LookQueue};
 use crate::calls::within;
 use crate::config::{Config, Deps};
-use crate::tenants::Tenants;
+use crate::notices::{Notices, Of};
+use crate::tenants::{TenantView, Tenants};
 use crate::worker::Input;
 
 /// Does what the engine wants to know.
@@ -23,12 +24,14 @@ pub(crate) struct Looks {
     pub(crate) deps: Deps,
     pub(crate) config: Arc<Config>,
     pub(crate) tenants: Arc<Tenants>,
+    pub(crate) notices: Notices,
 }
 
 /// One look.
 #[derive(Debug)]
 pub(crate) enum Look {
     Page { lane: LaneKey, after: BacklogKey, upto: BacklogKey, limit: usize },
+    Line { lane: LaneKey, line: Line, from: Position, before: Option<Position>, limit: usize },
     Load { token: LoadToken, endpoint: EndpointUid, event: EventRef, run: RunId, body: bool },
     Scan { lane: LaneKey, tenant: TenantId, from: Position, to: Position, limit: usize },
     SetState { tenant: TenantId, endpoint: EndpointUid, from: EndpointState, to: EndpointState },
@@ -43,6 +46,9 @@ impl Look {
         Ok(Some(match effect {
             Effect::ReadBacklog { lane, after, upto, limit } => {
                 Self::Page { lane, after, upto, limit }
+            }
+            Effect::ReadLine { lane, line, from, before, limit } => {
+                Self::Line { lane, line, from, before, limit }
             }
             Effect::Load { token, endpoint, event, run, body } => {
                 Self::Load { token, endpoint, event, run, body }
@@ -68,7 +74,9 @@ impl Look {
     /// The shard whose owner the answer is for. Answers with a token of their own name none.
     pub(crate) fn shard(&self) -> Option<Shard> {
         match self {
-            Self::Page { lane, .. } | Self::Scan { lane, .. } => Some(lane.shard),
+            Self::Page { lane, .. } | Self::Line { lane, .. } | Self::Scan { lane, .. } => {
+                Some(lane.shard)
+            }
             Self::Load { .. } | Self::SetState { .. } => None,
         }
     }
@@ -90,6 +98,10 @@ impl Looks {
                 let page = self.deps.backlog.page(*lane, *after, *upto, *limit).await?;
                 Ok(Input::Page(*lane, page))
             }
+            Look::Line { lane, line, from, before, limit } => {
+                let rows = self.deps.lines.read(*lane, *line, *from, *before, *limit).await?;
+                Ok(Input::Line(*lane, *line, rows))
+            }
             Look::Load { token, endpoint, event, run, body } => {
                 Ok(Input::Loaded(*token, self.load(*endpoint, event, *run, *body).await?))
             }
@@ -104,7 +116,7 @@ impl Looks {
                 if let Some(revision) = revision.or(view.as_ref().map(|view| view.revision)) {
                     self.hint(tenant, revision).await;
                 }
-                Ok(Input::StateSet(*endpoint, revision, view))
+                Ok(Input::StateSet(*endpoint, *to, revision, view))
             }
         }
     }
@@ -145,7 +157,7 @@ impl Looks {
         let Some(view) = self.tenants.at_least(tenant, Revision(0)).await? else {
             return Ok(Input::Scanned(lane, Vec::new(), None));
         };
-        self.report_gap(lane, tenant, from, page.records.first()).await?;
+        self.report_gap(lane, &view, from, page.records.first()).await?;
         let mut matched: Vec<(Timestamp, EventRef, Arc<Event>)> = Vec::new();
         for record in &page.records {
             let Some(event) = self.decode(record).filter(|event| event.tenant == *tenant) else {
@@ -192,7 +204,7 @@ impl Looks {
     async fn report_gap(
         &self,
         lane: LaneKey,
-        tenant: &TenantId,
+        view: &TenantView,
         from: Position,
         first: Option<&LogRecord>,
     ) -> ports::Result<()> {
@@ -204,10 +216,15 @@ impl Looks {
         let to = first.map_or(low, |first| low.min(first.at.position));
         if from < to {
             tracing::error!(
-                %tenant, endpoint = %lane.endpoint, shard = lane.shard.0, from = from.0, to = to.0,
+                tenant = %view.tenant, endpoint = %lane.endpoint, shard = lane.shard.0, from = from.0, to = to.0,
                 events_at_most = to.0.saturating_sub(from.0),
                 "data_gap: events that were skipped while an endpoint was disabled are lost to it: the log's retention passed them before it caught up; make the retention longer",
             );
+            if let Some((spec, _)) = view.endpoints.get(&lane.endpoint) {
+                let (uid, time) = (lane.endpoint, self.deps.clock.now());
+                let of = Of { tenant: &view.tenant, uid, endpoint: &spec.id, time };
+                self.notices.tell(Some(of.data_gap(from, to)));
+            }
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::record::Poison;
 use domain::{
-    EndpointUid, Epoch, Event, LaneRow, LogPosition, Position, Revision, Shard, TenantId,
+    EndpointUid, Epoch, Event, LaneRow, LineRow, LogPosition, Position, Revision, Shard, TenantId,
 };
 use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use ports::{Ack, AckError, Consumer, ConsumerItem, Lease, LogRecord};
@@ -34,6 +34,7 @@ pub(crate) enum FromLog {
         head: Position,
         lease: Lease,
         lanes: Vec<LaneRow>,
+        lines: Vec<LineRow>,
         views: Vec<Arc<TenantView>>,
     },
     /// Records of a shard with the endpoints that they match, and the tenants' views that they were matched with.
@@ -160,8 +161,8 @@ impl Reader {
                 self.progress.assigned(shard, acked, &lease);
                 self.poison.forget(shard);
                 self.former.ended(shard, &*self.deps.clock).await;
-                let (lanes, views) = self.take_over(shard).await;
-                Some(FromLog::Assigned { shard, epoch, acked, head, lease, lanes, views })
+                let (lanes, lines, views) = self.take_over(shard).await;
+                Some(FromLog::Assigned { shard, epoch, acked, head, lease, lanes, lines, views })
             }
             Ok(ConsumerItem::Records { shard, records }) => {
                 self.match_records(shard, records).await
@@ -198,7 +199,7 @@ impl Reader {
     }
 
     /// Reads the lanes of a shard, and the configuration of their tenants.
-    async fn take_over(&self, shard: Shard) -> (Vec<LaneRow>, Vec<Arc<TenantView>>) {
+    async fn take_over(&self, shard: Shard) -> (Vec<LaneRow>, Vec<LineRow>, Vec<Arc<TenantView>>) {
         let mut lanes: Vec<LaneRow> = Vec::new();
         let mut told = false;
         loop {
@@ -220,7 +221,25 @@ impl Reader {
         }
         let tenants = lanes.iter().map(|lane| (lane.tenant.clone(), Revision(0)));
         let views = self.views(tenants.collect()).await;
-        (lanes, views.into_values().collect())
+        let lines = self.lines_of(shard, &mut told).await;
+        (lanes, lines, views.into_values().collect())
+    }
+
+    /// Reads the lines of a shard that are open.
+    async fn lines_of(&self, shard: Shard, told: &mut bool) -> Vec<LineRow> {
+        let mut lines: Vec<LineRow> = Vec::new();
+        loop {
+            let after = lines.last().map(|line| (line.lane.endpoint, line.line));
+            let page = self.deps.lines.of_shard(shard, after, LANES_PAGE);
+            match within(&*self.deps.clock, page).await {
+                Ok(page) if page.is_empty() => return lines,
+                Ok(page) => lines.extend(page),
+                Err(error) => {
+                    let what = "the lines of a shard that was taken over";
+                    self.wait_after(&error, told, what, &shard.0).await;
+                }
+            }
+        }
     }
 
     /// Decodes and matches records. `None` for those of a shard that has stopped: they stay unacked, and are given again after the next assignment.

@@ -185,6 +185,7 @@ impl Metrics {
             Effect::Write(write) => self.note_write(write),
             Effect::Attempt(_)
             | Effect::ReadBacklog { .. }
+            | Effect::ReadLine { .. }
             | Effect::Load { .. }
             | Effect::Scan { .. }
             | Effect::SetState { .. }

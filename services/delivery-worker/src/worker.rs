@@ -14,8 +14,8 @@ use delivery::{
     AttemptReport, AttemptToken, Effect, Engine, Jitter, LoadToken, LoadedDelivery, WriteToken,
 };
 use domain::{
-    Command, EndpointUid, Epoch, Event, EventRef, LaneKey, Position, Revision, Shard, TenantId,
-    Timestamp,
+    Command, EndpointState, EndpointUid, Epoch, Event, EventRef, HeldRow, LaneKey, Line, Position,
+    Revision, Shard, TenantId, Timestamp,
 };
 use ports::{BacklogPage, Lease};
 use runtime::Shutdown;
@@ -26,6 +26,7 @@ use crate::attempt::Attempts;
 use crate::config::{Config, Deps};
 use crate::former::Former;
 use crate::looks::{Look, LookOwner, LookQueue, Looks};
+use crate::notices::{self, Notice, Notices, Teller};
 use crate::poison::PoisonWatch;
 use crate::progress::{self, Follower};
 use crate::reader::{FromLog, HandedOff, Reader};
@@ -40,9 +41,10 @@ use seen::Seen;
 pub(crate) enum Input {
     Written(Vec<WriteToken>),
     Page(LaneKey, BacklogPage),
+    Line(LaneKey, Line, Vec<HeldRow>),
     Loaded(LoadToken, LoadedDelivery),
     Scanned(LaneKey, Vec<(EventRef, Arc<Event>)>, Option<Position>),
-    StateSet(EndpointUid, Option<Revision>, Option<Arc<TenantView>>),
+    StateSet(EndpointUid, EndpointState, Option<Revision>, Option<Arc<TenantView>>),
     Tenant(Arc<TenantView>),
     Commands(Vec<Command>),
 }
@@ -103,6 +105,9 @@ pub struct Worker {
     egress_degraded: watch::Sender<bool>,
     poison: PoisonWatch,
     progress: Follower,
+    notices: Notices,
+    /// The other end of `notices`, until the worker runs.
+    noticed: Option<mpsc::Receiver<Notice>>,
 }
 
 /// The loop's ends of the channels.
@@ -119,6 +124,7 @@ impl Worker {
     pub fn new(config: Config, deps: Deps) -> Self {
         let config = Arc::new(config);
         let tenants = Arc::new(Tenants::new(deps.clone()));
+        let (notices, noticed) = Notices::new();
         Self {
             engine: Engine::new(config.engine),
             attempts: Attempts {
@@ -131,6 +137,7 @@ impl Worker {
                 deps: deps.clone(),
                 config: config.clone(),
                 tenants: tenants.clone(),
+                notices: notices.clone(),
             }),
             tenants,
             config,
@@ -152,6 +159,8 @@ impl Worker {
             egress_degraded: watch::Sender::new(false),
             poison: PoisonWatch::default(),
             progress: Follower::default(),
+            notices,
+            noticed: Some(noticed),
         }
     }
 
@@ -198,6 +207,15 @@ impl Worker {
             watching.await;
             "progress"
         });
+        if let Some(noticed) = self.noticed.take() {
+            let (deps, api_version) = (self.deps.clone(), config.api_version.clone());
+            let teller = Teller { deps, tenants: tenants.clone(), api_version };
+            let telling = notices::tell(teller, noticed, shutdown.clone());
+            tasks.spawn(async move {
+                telling.await;
+                "notices"
+            });
+        }
         let owned = self.owned.subscribe();
         let bringing =
             inbox::bring(self.deps.clone(), config, tenants, owned, input_tx, shutdown.clone());
@@ -330,6 +348,7 @@ impl Worker {
             }
             Err(Effect::Observe(observation)) => self.deps.observations.tell(*observation),
             Err(Effect::Write(write)) => {
+                self.tell_letters(&write);
                 let lease = write.shard.and_then(|shard| self.leases.get(&shard).cloned());
                 self.writes_waiting.push_back(Recording { write, lease });
             }
@@ -341,6 +360,7 @@ impl Worker {
             }
             Err(
                 Effect::ReadBacklog { .. }
+                | Effect::ReadLine { .. }
                 | Effect::Load { .. }
                 | Effect::Scan { .. }
                 | Effect::SetState { .. },

@@ -25,6 +25,8 @@ mod kill_redrives;
 mod listen;
 mod metrics;
 mod network;
+mod operational;
+mod ordering;
 mod producers;
 mod publish;
 mod readiness;

@@ -4,6 +4,7 @@ mod config;
 mod delivery;
 mod fact;
 mod job;
+mod line;
 
 use bytes::Bytes;
 use domain::{
@@ -44,6 +45,7 @@ pub(crate) fn all() -> Vec<Sample> {
     all.extend(delivery::all());
     all.extend(config::all());
     all.extend(job::all());
+    all.extend(line::all());
     all
 }
 

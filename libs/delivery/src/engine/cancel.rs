@@ -103,8 +103,8 @@ impl Engine {
                 && match load {
                     PendingLoad::Record(_, record, _) => *record == at,
                     PendingLoad::Row(_, row) | PendingLoad::Asked(_, row) => row.event.at == at,
-                    // The letter of an earlier cancel is on its way back.
-                    PendingLoad::Release(..) => false,
+                    // The letter of an earlier cancel is on its way back; a head's end is what is looked for.
+                    PendingLoad::Release(..) | PendingLoad::Head(..) => false,
                 }
         };
         let tokens = self.loads.iter().filter(|(_, load)| is_it(load)).map(|(token, _)| *token);
@@ -112,7 +112,12 @@ impl Engine {
         for load in tokens.into_iter().filter_map(|token| self.loads.remove(&token)) {
             let lane = self.lanes.get_mut(&key);
             match (load, lane) {
-                (PendingLoad::Record(..), _) => settlement.done.push(Origin::Live(at.position)),
+                (PendingLoad::Record(..), lane) => {
+                    settlement.done.push(Origin::Live(at.position));
+                    if let Some(lane) = lane {
+                        lane.order.needs_no_place(at.position);
+                    }
+                }
                 (PendingLoad::Row(_, row), Some(lane)) => {
                     lane.loading = lane.loading.saturating_sub(1);
                     settlement.done.push(Origin::Row(row.key));
@@ -123,7 +128,13 @@ impl Engine {
                     settlement.done.push(Origin::Row(row.key));
                     runs.add(row.run, row.trigger);
                 }
-                (PendingLoad::Row(..) | PendingLoad::Asked(..) | PendingLoad::Release(..), _) => {}
+                (
+                    PendingLoad::Row(..)
+                    | PendingLoad::Asked(..)
+                    | PendingLoad::Release(..)
+                    | PendingLoad::Head(..),
+                    _,
+                ) => {}
             }
         }
     }
@@ -182,6 +193,9 @@ fn take_items(lane: &mut Lane, at: LogPosition, is_it: &impl Fn(RunId) -> bool) 
             std::mem::take(queue).into_iter().partition(|item| item.at.at == at && is_it(item.run));
         *queue = others;
         taken.extend(mine);
+    }
+    if is_it(RunId::LOG) {
+        taken.extend(lane.order.take_of(at.position));
     }
     lane.queue_bytes = lane.queue.iter().map(|item| item.event.data.len()).sum();
     taken

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use domain::{
-    BacklogRow, DisableReason, EndpointState, EndpointUid, Event, EventRef, LaneKey, Position,
-    RunId, Timestamp, Trigger, WaitReason,
+    BacklogRow, DisableReason, EndpointState, EndpointUid, Event, EventRef, LaneKey, Line,
+    Position, RunId, Timestamp, Trigger, WaitReason,
 };
 
 use super::Engine;
@@ -49,6 +49,7 @@ impl Engine {
         };
         if let Skip::CatchingUp(from, to) = lane.skip
             && lane.ahead.len() < AHEAD_MAX
+            && lane.order.waiting_in_lane() < AHEAD_MAX as u64
         {
             self.scan(key, from, to);
         }
@@ -89,6 +90,7 @@ impl Engine {
             && from < to
             && lane.loading == 0
             && lane.backlog.nothing_due(now)
+            && !lane.order.is_open(Line::LANE)
         {
             self.scan(key, from, to);
         }
@@ -154,6 +156,15 @@ impl Engine {
         };
         lane.scan = Scan::Appending;
         for (event, body) in matched {
+            if let Some(line) = self.line_of(key, &body) {
+                let into = Line::LANE;
+                self.hold_row(key, into, line, &event, now, &mut write, &mut settlement);
+                write.events.push((event, body));
+                continue;
+            }
+            let Some(lane) = self.lanes.get_mut(&key) else {
+                return;
+            };
             let due = body.deliver_at.unwrap_or(now).max(now);
             let row_key = lane.backlog.issue(due);
             settlement.appended.push(row_key);

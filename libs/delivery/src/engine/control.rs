@@ -23,6 +23,8 @@ impl Engine {
             endpoint.lanes = self.lanes_of(uid).map(|lane| lane.key.shard).collect();
             self.endpoints.insert(uid, endpoint);
             self.catch_up_if_active(uid);
+            let lanes: Vec<LaneKey> = self.lanes_of(uid).map(|lane| lane.key).collect();
+            lanes.into_iter().for_each(|key| self.go_on_in_order(key, now));
             self.wake_all(uid);
             return self.pump(now);
         };
@@ -66,6 +68,9 @@ impl Engine {
             };
             // Its rows are behind the cursor first: whoever owns the shard next, and the store's own cleaning, find nothing that waits.
             let cursor = BacklogKey::end_of(Timestamp::MAX);
+            if let Some(tracker) = self.shards.get_mut(&key.shard) {
+                tracker.lines = tracker.lines.saturating_sub(lane.order.lines());
+            }
             let row = LaneRow::new(*key, lane.tenant.clone(), lane.epoch);
             let mut write = self.new_write();
             write.shard = Some(key.shard);
@@ -348,5 +353,5 @@ fn live_positions(lane: &Lane) -> Vec<domain::Position> {
         Skip::Marking(_, waiting) => waiting.clone(),
         Skip::None | Skip::Marked(_) | Skip::CatchingUp(..) => Vec::new(),
     };
-    queued.chain(marking).collect()
+    queued.chain(marking).chain(lane.order.open_positions()).collect()
 }

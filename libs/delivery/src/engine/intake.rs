@@ -69,6 +69,11 @@ impl Engine {
         at: LogPosition,
         event: &Arc<Event>,
     ) {
+        if self.line_of(lane, event).is_some()
+            && let Some(lane) = self.lanes.get_mut(&lane)
+        {
+            lane.order.look(at.position);
+        }
         let token = LoadToken(self.token());
         let reference = reference(at, event);
         self.loads.insert(token, PendingLoad::Record(lane, at, event.clone()));
@@ -100,16 +105,35 @@ impl Engine {
                 first_due: item.first_due,
                 origin: item.origin,
             };
+            // DL-6: before anything that comes after it has its place.
+            if !loaded.run.has_ended() {
+                self.block_again(key, &item.at, event);
+            }
             if !self.renew(key, &met, loaded) {
                 self.record_done(key.shard, at.position);
             }
-            return;
+            return self.looked_up(key, at.position, now);
         }
         self.route(key, item, now);
+        self.place_looked(key, now);
     }
 
-    /// Puts a live first attempt where it belongs: the lane's queue, its backlog, or what is skipped.
+    /// Gives a live first attempt its place, once what comes before it in the order of its key has one.
     fn route(&mut self, key: LaneKey, item: Item, now: Timestamp) {
+        let counts = self.line_of(key, &item.event).is_some();
+        let Some(lane) = self.lanes.get_mut(&key).filter(|_| counts) else {
+            return self.place(key, item, now);
+        };
+        if lane.order.waits_for_a_look(item.at.at.position) {
+            return lane.order.wait(item);
+        }
+        lane.order.needs_no_place(item.at.at.position);
+        self.place(key, item, now);
+    }
+
+    /// Puts a live first attempt where it belongs: the lane's queue, its backlog, a line, or what is skipped.
+    pub(super) fn place(&mut self, key: LaneKey, item: Item, now: Timestamp) {
+        let line = self.line_of(key, &item.event);
         let (Some(lane), Some(endpoint)) =
             (self.lanes.get_mut(&key), self.endpoints.get(&key.endpoint))
         else {
@@ -121,18 +145,16 @@ impl Engine {
         if matches!(endpoint.spec.state, EndpointState::Disabled(_)) {
             return self.skip(key, item.at.at.position);
         }
+        if let Some(line) = line {
+            return self.place_in_order(key, line, item, now);
+        }
         if !endpoint.takes_live() {
             return self.append_first(key, vec![item], now, WaitReason::Held, now);
         }
         if lane.draining || !lane.has_room(item.event.data.len()) {
             return self.append_first(key, vec![item], now, WaitReason::Overflow, now);
         }
-        if lane.queue.is_empty() {
-            let until = now + self.config.queue_wait_max;
-            self.timers.set(Timer::Queue(key), until);
-        }
-        lane.push(item);
-        self.wake(key);
+        self.enqueue(key, item, now);
     }
 
     /// Moves what has waited too long in a lane's queue to its backlog.
@@ -161,6 +183,7 @@ impl Engine {
             items.push(item);
         }
         self.timers.clear(Timer::Queue(key));
+        self.hold_queue(key, &mut items);
         if !items.is_empty() {
             self.append_first(key, items, now, reason, now);
         }

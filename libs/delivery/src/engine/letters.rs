@@ -29,7 +29,8 @@ impl Engine {
             .extend(loaded.event.filter(|_| !loaded.stored).map(|e| (row.event.clone(), e)));
         write.facts.push(mark(&row.event, key, row.run, reason, now));
         let done = vec![Origin::Row(row.key)];
-        self.write(write, Settlement { lane: Some(key), done, ..Settlement::default() });
+        let over = (row.run == RunId::LOG).then_some(row.event.at).into_iter().collect();
+        self.write(write, Settlement { lane: Some(key), done, over, ..Settlement::default() });
     }
 
     /// Ends what a person asked for of an endpoint that has been disabled since, by hand or by its answer. Tests still go out.

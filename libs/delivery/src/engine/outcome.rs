@@ -242,6 +242,10 @@ impl Engine {
                     return;
                 };
                 settlement.appended.push(row);
+                if let Origin::Live(_) = flight.item.origin {
+                    let (at, event) = (&flight.item.at, &flight.item.event);
+                    self.block(key, at, event, &mut write, &mut settlement);
+                }
                 Disposition::Retry { next: row.due }
             }
             Fate::DeadLetter(reason) => {
@@ -251,6 +255,7 @@ impl Engine {
             Fate::WaitOn(next) => Disposition::Retry { next },
             Fate::TestFailed(reason) => Disposition::DeadLettered(reason),
         };
+        self.note_order(&flight, fate, &mut settlement);
         if matches!(fate, Fate::Retry(_) | Fate::DeadLetter(_)) && !flight.item.stored {
             write.events.push((flight.item.at.clone(), flight.item.event.clone()));
         }
@@ -274,6 +279,22 @@ impl Engine {
         }
         self.unwritten += 1;
         self.write(write, settlement);
+    }
+
+    /// DL-6: a delivery whose order counts has ended, or was attempted.
+    fn note_order(&mut self, flight: &InFlight, fate: Fate, settlement: &mut Settlement) {
+        let at = flight.item.at.at;
+        let Some(lane) = self.lanes.get_mut(&flight.lane) else {
+            return;
+        };
+        if flight.item.run != RunId::LOG || !lane.order.counts(at.position) {
+            return;
+        }
+        match fate {
+            Fate::Delivered | Fate::DeadLetter(_) => settlement.over.push(at),
+            Fate::Retry(_) => lane.order.attempted(at.position),
+            Fate::WaitOn(_) | Fate::TestFailed(_) => {}
+        }
     }
 
     /// Tells those who watch, unless the endpoint is gone.

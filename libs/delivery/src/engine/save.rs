@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{EndpointUid, LaneKey, LaneRow, Shard, Timestamp};
+use domain::{EndpointUid, LaneKey, LaneRow, Line, LineRow, Shard, Timestamp};
 
 use super::Engine;
 use super::settle::Settlement;
@@ -53,6 +53,12 @@ impl Engine {
         Some(lane.row(breaker.unwrap_or_default()))
     }
 
+    /// The lane's own line, if it has moved since it was saved.
+    fn changed_line(&mut self, key: LaneKey) -> Option<LineRow> {
+        let lane = self.lanes.get_mut(&key)?;
+        lane.order.take_changed().then(|| lane.order.row(key, lane.epoch, Line::LANE))
+    }
+
     /// Saves what has changed of a shard's lanes, whenever it would be due.
     pub(super) fn save_all_of(&mut self, shard: Shard, now: Timestamp) {
         let lanes = self.lanes.values_mut().filter(|lane| lane.key.shard == shard);
@@ -82,6 +88,7 @@ impl Engine {
             let mut write = self.new_write();
             write.shard = chunk.first().map(|key| key.shard);
             write.lanes = chunk.iter().filter_map(|key| self.lane_row(*key)).collect();
+            write.lines = chunk.iter().filter_map(|key| self.changed_line(*key)).collect();
             self.write(write, Settlement::default());
         }
         if let Some(next) = next {

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use domain::{
-    BacklogKey, CommandId, EventRef, LaneKey, LogPosition, Position, RunId, Shard, Timestamp,
+    BacklogKey, CommandId, EventRef, LaneKey, Line, LogPosition, Position, RunId, Shard, Timestamp,
     WaitReason,
 };
 
-use super::Engine;
+use super::{Engine, InFlight};
 use crate::effect::{AttemptToken, WriteToken};
 use crate::lane::{Item, Lane, Origin, Skip};
+use crate::order::Mark;
 
 /// What changes once a write is durable.
 #[derive(Debug, Default)]
@@ -23,6 +24,12 @@ pub(super) struct Settlement {
     pub(super) done: Vec<Origin>,
     /// Backlog keys that are durable.
     pub(super) appended: Vec<BacklogKey>,
+    /// Rows of lines that are durable.
+    pub(super) held: Vec<(Line, Position)>,
+    /// Deliveries of the log's run that have ended.
+    pub(super) over: Vec<LogPosition>,
+    /// How far the lane's own line has had its turn.
+    pub(super) turned: Option<Mark>,
     /// Runs that are not in memory any more.
     pub(super) ended: Vec<(LogPosition, RunId)>,
     /// Attempts in flight that have a row now.
@@ -58,6 +65,8 @@ impl Engine {
         };
         lane.stored |= settlement.lane_stored;
         settlement.appended.iter().for_each(|row| lane.backlog.appended(*row));
+        settlement.held.iter().for_each(|(line, row)| lane.order.held(*line, *row));
+        settlement.turned.into_iter().for_each(|mark| lane.order.lane_line_done(mark));
         for run in &settlement.ended {
             lane.active.remove(run);
             if !self.loads.is_empty() {
@@ -82,7 +91,7 @@ impl Engine {
         if let Some(mark) = settlement.marked {
             positions.extend(mark_is_durable(lane, mark));
         }
-        if moved || !settlement.appended.is_empty() {
+        if moved || !settlement.appended.is_empty() || !settlement.held.is_empty() {
             self.touch(key, now);
         }
         for (token, row) in settlement.spilled {
@@ -90,7 +99,13 @@ impl Engine {
         }
         if let Some((at, runs)) = settlement.cancelled {
             self.end_marked(key, at, &runs, now);
+            // What is in flight tells by its outcome.
+            let is_flying = |flight: &InFlight| flight.lane == key && flight.item.at.at == at;
+            if runs.contains(&RunId::LOG) && !self.in_flight.values().any(is_flying) {
+                self.over(key, at, now);
+            }
         }
+        settlement.over.iter().for_each(|at| self.over(key, *at, now));
         for (event, run, command) in settlement.released {
             self.look_for_release(key, event, run, command);
         }
@@ -107,6 +122,8 @@ impl Engine {
             }
         }
         self.advance(key.shard);
+        self.place_looked(key, now);
+        self.go_on_in_order(key, now);
         self.go_on_catching_up(key);
         self.wake(key);
     }

@@ -77,10 +77,12 @@ impl Engine {
         if !flight.item.stored {
             write.events.push((flight.item.at.clone(), flight.item.event.clone()));
         }
+        let (at, event) = (flight.item.at.clone(), flight.item.event.clone());
         let mut settlement = Settlement { lane: Some(key), ..Settlement::default() };
         settlement.appended.push(row_key);
         settlement.spilled.push((token, row));
-        if !lane.stored {
+        self.block(key, &at, &event, &mut write, &mut settlement);
+        if self.lanes.get(&key).is_some_and(|lane| !lane.stored) && write.lanes.is_empty() {
             settlement.lane_stored = true;
             write.lanes.extend(self.lane_row(key));
         }

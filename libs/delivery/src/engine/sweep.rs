@@ -116,6 +116,7 @@ fn is_idle(lane: &Lane, now: Timestamp) -> bool {
         && lane.to_ask.is_empty()
         && lane.active.is_empty()
         && lane.ahead.is_empty()
+        && lane.order.is_empty()
         && lane.skip == Skip::None
         && lane.scan == Scan::Idle
         && lane.left == LeftAsked::Found

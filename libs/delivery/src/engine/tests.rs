@@ -9,6 +9,7 @@ mod disabling;
 mod late;
 mod limits_of_lanes;
 mod model;
+mod ordering;
 mod own_faults;
 mod schedule;
 mod shards;

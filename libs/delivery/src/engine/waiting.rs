@@ -27,6 +27,7 @@ impl Engine {
             rows.push(row);
         }
         rows.into_iter().for_each(|row| self.load_row(key, row));
+        self.go_on_in_order(key, now);
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
@@ -117,6 +118,7 @@ impl Engine {
             Some(PendingLoad::Release(key, event, run, command)) => {
                 self.release(key, &event, run, &loaded, command, now);
             }
+            Some(PendingLoad::Head(key, head)) => self.head_loaded(key, &head, &loaded, now),
             Some(PendingLoad::Asked(key, row)) => {
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.asking = lane.asking.saturating_sub(1);
@@ -137,6 +139,7 @@ impl Engine {
             PendingLoad::Release(key, event, run, command) => {
                 self.look_for_release(key, event, run, command);
             }
+            PendingLoad::Head(key, head) => self.look_at_head(key, head),
             PendingLoad::Asked(key, row) => {
                 let (event, run) = (row.event.clone(), row.run);
                 self.load(PendingLoad::Asked(key, row), key.endpoint, event, run);
@@ -215,7 +218,11 @@ impl Engine {
         if moved {
             self.touch(key, now);
         }
+        if row.run == RunId::LOG && loaded.run.has_ended() {
+            self.over(key, row.event.at, now);
+        }
         self.go_on_catching_up(key);
+        self.go_on_in_order(key, now);
     }
 
     /// Puts loaded rows back: the endpoint may not be sent to.

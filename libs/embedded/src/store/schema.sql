@@ -24,6 +24,18 @@ CREATE TABLE lanes(
   shard INTEGER NOT NULL, endpoint BLOB NOT NULL, epoch INTEGER NOT NULL, cursor_due INTEGER NOT NULL,
   cursor_seq INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY(shard, endpoint)) WITHOUT ROWID;
 
+-- Lines that are open, as their owner last saved them. Removed when they are closed.
+-- Access: those of a shard.
+CREATE TABLE lines(
+  shard INTEGER NOT NULL, endpoint BLOB NOT NULL, line BLOB NOT NULL, epoch INTEGER NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY(shard, endpoint, line)) WITHOUT ROWID;
+
+-- Deliveries that are held behind others of their ordering key. Removed before their line's from, and with their line.
+-- Access: a line in the order of positions.
+CREATE TABLE held(
+  endpoint BLOB NOT NULL, shard INTEGER NOT NULL, line BLOB NOT NULL, position INTEGER NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY(endpoint, shard, line, position)) WITHOUT ROWID;
+
 -- Commands to lanes. Done ones stay until they expire, so that one sent again is known.
 CREATE TABLE inbox(
   id INTEGER PRIMARY KEY, shard INTEGER NOT NULL, command BLOB NOT NULL, time INTEGER NOT NULL,

@@ -2386,8 +2386,9 @@ pub mod delivery_policy {
         Unspecified = 0,
         /// Events go out as they come; a failing one holds back nothing.
         None = 1,
-        /// Events of one ordering key go out one after the other; a failing one holds back its key alone.
-        /// INVALID_ARGUMENT where the server does not support it.
+        /// Events of one ordering key go out one after the other, each once the one before has ended (delivered, dead-lettered or
+        /// cancelled); a failing one holds back its key alone. Events without a key, with a deliver_time, and what a person or a
+        /// job asks for (redrive, resend, test, replay) go without order.
         ByKey = 2,
     }
     impl Ordering {

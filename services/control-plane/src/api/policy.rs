@@ -136,10 +136,8 @@ fn number(value: i32) -> Result<Option<u32>, String> {
 fn ordering(value: i32) -> Result<Ordering, String> {
     match proto::Ordering::try_from(value) {
         Ok(proto::Ordering::Unspecified | proto::Ordering::None) => Ok(Ordering::None),
-        Ok(proto::Ordering::ByKey) => {
-            Err("BY_KEY is not supported by this version: use NONE".to_owned())
-        }
-        Err(_) => Err(format!("{value} is not a value: use NONE")),
+        Ok(proto::Ordering::ByKey) => Ok(Ordering::ByKey),
+        Err(_) => Err(format!("{value} is not a value: use NONE or BY_KEY")),
     }
 }
 

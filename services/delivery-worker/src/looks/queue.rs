@@ -102,7 +102,7 @@ impl LookQueue {
     fn enqueue(&mut self, waiting: Waiting) {
         match waiting.look {
             Look::SetState { .. } => self.changes.waiting.push_back(waiting),
-            Look::Page { .. } | Look::Load { .. } | Look::Scan { .. } => {
+            Look::Page { .. } | Look::Line { .. } | Look::Load { .. } | Look::Scan { .. } => {
                 self.reads.waiting.push_back(waiting);
             }
         }

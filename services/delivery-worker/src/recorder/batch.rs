@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use delivery::{Forgotten, Write, WriteToken};
-use domain::{BacklogRow, CommandId, DeadLetter, EventRef, Fact, LaneKey, LaneRow, Shard};
+use domain::{
+    BacklogRow, CommandId, DeadLetter, EventRef, Fact, HeldRow, LaneKey, LaneRow, Line, LineRow,
+    Shard,
+};
 use ports::{Lease, StoredEvent};
 
 use super::group::{Done, Resolved, store_all};
@@ -21,6 +24,9 @@ pub(super) struct Batch {
     rows: Vec<(LaneKey, BacklogRow)>,
     dead_letters: Vec<DeadLetter>,
     facts: Vec<Fact>,
+    /// The newest row of each line.
+    lines: BTreeMap<(LaneKey, Line), LineRow>,
+    held: Vec<(LaneKey, Line, HeldRow)>,
     resolved: Vec<Resolved>,
     commands: BTreeMap<Shard, Vec<CommandId>>,
     /// Lanes to forget; one that a later write of the batch saves stays.
@@ -53,6 +59,8 @@ impl Batch {
             batch.rows.extend(write.rows);
             batch.dead_letters.extend(write.dead_letters);
             batch.facts.extend(write.facts);
+            batch.lines.extend(write.lines.into_iter().map(|row| ((row.lane, row.line), row)));
+            batch.held.extend(write.held);
             batch.resolved.extend(write.resolved.into_iter().map(Resolved::from));
             for (shard, id) in write.commands {
                 batch.commands.entry(shard).or_default().push(id);
@@ -69,7 +77,8 @@ impl Batch {
         }
     }
 
-    /// Makes everything durable: what others need first, then successors (backlog rows, dead letters), then attempts, then what ends by them. A step begins
+    /// Makes everything durable: what others need first, then successors (backlog rows, dead letters), then attempts, then what waits for them in
+    /// the order of its key, then what ends by them. A step begins
     /// when the one before is durable.
     pub(super) async fn store(self, deps: &Deps) -> Recorded {
         let lease = self.lease.as_ref();
@@ -77,6 +86,9 @@ impl Batch {
         tokio::join!(store_all(deps, lease, lanes), store_all(deps, lease, self.events));
         tokio::join!(store_all(deps, lease, self.rows), store_all(deps, lease, self.dead_letters));
         store_all(deps, lease, self.facts).await;
+        // A line is open before anything is held in it, and its head has its row.
+        store_all(deps, lease, self.lines.into_values().collect()).await;
+        store_all(deps, lease, self.held).await;
         let done = self.commands.into_iter().map(|(shard, ids)| Done { shard, ids }).collect();
         tokio::join!(store_all(deps, lease, self.resolved), store_all(deps, lease, done));
         store_all(deps, lease, self.removed.into_values().collect()).await;

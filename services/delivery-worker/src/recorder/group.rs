@@ -7,7 +7,7 @@ use bytes::Bytes;
 use delivery::Forgotten;
 use domain::{
     BacklogRow, CommandId, DeadLetter, DeadLetterId, Disposition, EndpointUid, Fact, FactKind,
-    LaneKey, LaneRow, RunId, Shard,
+    HeldRow, LaneKey, LaneRow, Line, LineRow, RunId, Shard, Timestamp,
 };
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -263,6 +263,22 @@ impl Row for Fact {
     }
 }
 
+impl Row for LineRow {
+    const WHAT: &'static str = "lines";
+
+    fn put<'a>(deps: &'a Deps, rows: &'a [Self]) -> BoxFuture<'a, ports::Result<()>> {
+        deps.lines.save(rows)
+    }
+}
+
+impl Row for (LaneKey, Line, HeldRow) {
+    const WHAT: &'static str = "held rows";
+
+    fn put<'a>(deps: &'a Deps, rows: &'a [Self]) -> BoxFuture<'a, ports::Result<()>> {
+        deps.lines.hold(rows)
+    }
+}
+
 impl Row for Resolved {
     const WHAT: &'static str = "a redriven dead letter";
 
@@ -287,6 +303,10 @@ impl Row for Forgotten {
     fn put<'a>(deps: &'a Deps, rows: &'a [Self]) -> BoxFuture<'a, ports::Result<()>> {
         let forget = move |one: &'a Self| async move {
             deps.backlog.trim(one.lane, one.upto).await?;
+            if one.upto.due == Timestamp::MAX {
+                // Its endpoint was deleted.
+                deps.lines.forget(one.lane).await?;
+            }
             deps.lanes.remove(one.lane, one.epoch).await
         };
         Box::pin(stream::iter(rows.iter().map(forget)).buffer_unordered(AT_ONCE).try_collect())

@@ -15,18 +15,19 @@ impl Worker {
     pub(super) fn take_log(&mut self, item: FromLog) {
         let now = self.deps.clock.now();
         match item {
-            FromLog::Assigned { shard, epoch, acked, head, lease, lanes, views } => {
+            FromLog::Assigned { shard, epoch, acked, head, lease, lanes, lines, views } => {
                 views.iter().for_each(|view| self.apply_view(view));
                 tracing::info!(
                     shard = shard.0,
                     epoch = epoch.0,
                     lanes = lanes.len(),
+                    lines = lines.len(),
                     "took a shard over"
                 );
                 self.given_up.remove(&shard);
                 self.epochs.insert(shard, epoch);
                 self.leases.insert(shard, lease);
-                self.engine.assign(shard, epoch, acked, head, lanes, now);
+                self.engine.assign(shard, epoch, acked, head, (lanes, lines), now);
                 self.owned.send_modify(|owned| {
                     owned.insert(shard);
                 });
@@ -140,11 +141,15 @@ impl Worker {
             Input::Page(lane, page) => {
                 self.engine.handle_page(lane, page.rows, page.next_due, now);
             }
+            Input::Line(lane, line, rows) => self.engine.handle_line(lane, line, &rows, now),
             Input::Loaded(token, loaded) => self.engine.handle_loaded(token, loaded, now),
             Input::Scanned(lane, matched, next) => {
                 self.engine.handle_scan(lane, matched, next, now);
             }
-            Input::StateSet(uid, revision, view) => {
+            Input::StateSet(uid, to, revision, view) => {
+                if revision.is_some() {
+                    self.tell_state(uid, to, now);
+                }
                 self.engine.handle_state_set(uid, revision);
                 // Somebody else changed the state first: what the store says holds, also at a revision that was seen before.
                 if let Some(view) = view

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use domain::Shard;
+use delivery::Write;
+use domain::{EndpointState, EndpointUid, Shard, Timestamp};
 use tokio::sync::watch;
 
 use super::Worker;
+use crate::notices::Of;
 use crate::progress::Progress;
 
 /// The operational event of a network at fault (`architecture.md` §6).
@@ -36,6 +38,29 @@ impl Worker {
             egress_degraded: self.egress_degraded.subscribe(),
             stopped_shards: self.poison.stopped(),
             progress: self.progress.subscribe(),
+        }
+    }
+
+    /// Tells a tenant of dead letters.
+    pub(super) fn tell_letters(&self, write: &Write) {
+        for letter in &write.dead_letters {
+            if let Some(spec) = self.engine.spec(letter.endpoint) {
+                let of = Of {
+                    tenant: &letter.tenant,
+                    uid: letter.endpoint,
+                    endpoint: &spec.id,
+                    time: letter.time,
+                };
+                self.notices.tell(of.dead_lettered(letter));
+            }
+        }
+    }
+
+    /// Tells a tenant that this worker has changed an endpoint's state.
+    pub(super) fn tell_state(&self, uid: EndpointUid, to: EndpointState, time: Timestamp) {
+        if let Some(spec) = self.engine.spec(uid) {
+            let of = Of { tenant: &spec.tenant, uid, endpoint: &spec.id, time };
+            self.notices.tell(of.state_changed(to));
         }
     }
 

@@ -162,6 +162,7 @@ impl Engine {
             events: stores.events,
             backlog: stores.backlog,
             lanes: stores.lanes,
+            lines: stores.lines,
             dead_letters: stores.dead_letters,
             inbox: stores.inbox,
             idempotency: stores.idempotency,

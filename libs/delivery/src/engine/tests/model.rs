@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::{
     CommandKind, DeliveryPolicy, DisableReason, EndpointState, EndpointUid, EventRef, FactKind,
-    RetrySchedule, RunId, Shard,
+    Ordering, RetrySchedule, RunId, Shard,
 };
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ const SHARDS: u16 = 2;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Publish { shard: u16, targets: u8, ahead_secs: u64, count: u8 },
+    Publish { shard: u16, targets: u8, ahead_secs: u64, count: u8, keys: u8 },
     Receiver { endpoint: usize, answer: Answer },
     Wait(Duration),
     Crash { writes: usize, groups: usize },
@@ -61,13 +61,13 @@ fn step() -> impl Strategy<Value = Step> {
         4 => 0_u64..20, 4 => 20_u64..2_000, 4 => 2_000_u64..60_000, 2 => 60_000_u64..2_000_000,
     ];
     prop_oneof![
-        12 => (shard.clone(), 1_u8..8, ahead, 1_u8..30).prop_map(|(shard, targets, ahead_secs, count)| {
-            Step::Publish { shard, targets, ahead_secs, count }
+        12 => (shard.clone(), 1_u8..8, ahead, 1_u8..30, 0_u8..5).prop_map(|(shard, targets, ahead_secs, count, keys)| {
+            Step::Publish { shard, targets, ahead_secs, count, keys }
         }),
         6 => (endpoint.clone(), answer()).prop_map(|(endpoint, answer)| Step::Receiver { endpoint, answer }),
         14 => wait.prop_map(|ms| Step::Wait(Duration::from_millis(ms))),
-        3 => (0_usize..20, 0_usize..8).prop_map(|(writes, groups)| Step::Crash { writes, groups }),
-        3 => (0_usize..20, 0_usize..8).prop_map(|(writes, groups)| Step::Suspend { writes, groups }),
+        3 => (0_usize..20, 0_usize..10).prop_map(|(writes, groups)| Step::Crash { writes, groups }),
+        3 => (0_usize..20, 0_usize..10).prop_map(|(writes, groups)| Step::Suspend { writes, groups }),
         3 => (1_usize..8).prop_map(Step::Wake),
         1 => shard.clone().prop_map(Step::Reassign),
         2 => (shard.clone(), 0_u64..5_000).prop_map(|(shard, wait_ms)| Step::HandOver { shard, wait_ms }),
@@ -104,6 +104,7 @@ impl History {
                     retry_schedule: if n == 0 { RetrySchedule::default() } else { fast.clone() },
                     max_concurrency: [64, 4, 1][n],
                     disable_after: [1, 1, 3][n],
+                    ordering: [Ordering::None, Ordering::ByKey, Ordering::ByKey][n],
                     ..DeliveryPolicy::default()
                 })
             })
@@ -118,13 +119,14 @@ impl History {
     fn take(&mut self, step: Step) {
         let world = &mut self.world;
         match step {
-            Step::Publish { shard, targets, ahead_secs, count } => {
+            Step::Publish { shard, targets, ahead_secs, count, keys } => {
                 let to = self.uids.iter().enumerate().filter(|(n, _)| targets & (1 << n) != 0);
                 let deleted = self.deleted;
                 let to: Vec<_> = to.map(|(_, uid)| *uid).filter(|u| Some(*u) != deleted).collect();
-                for _ in 0..count {
+                for n in 0..count {
                     let due = (ahead_secs > 0).then(|| world.now + secs(ahead_secs));
-                    let event = world.publish_to(Shard(shard), &to, due);
+                    let key = n.checked_rem(keys).map(|key| format!("key-{key}"));
+                    let event = world.publish_keyed(Shard(shard), &to, due, key.as_deref());
                     self.events.push((event, to.clone()));
                 }
             }
@@ -251,6 +253,9 @@ impl History {
         for lane in lanes.filter(|l| Some(l.key.endpoint) != self.deleted) {
             assert_eq!((lane.waiting, lane.skip_from), (0, None), "{:?}", lane.key);
         }
+        let lines = world.store.lines.values().filter(|l| !world.lanes_late.contains(&l.lane));
+        let mut open = lines.filter(|l| l.is_open && Some(l.lane.endpoint) != self.deleted);
+        assert_eq!(open.next(), None, "a line was never closed");
     }
 }
 

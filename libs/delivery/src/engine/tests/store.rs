@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use domain::{
     BacklogKey, BacklogRow, CommandId, DeadLetter, DeadLetterId, EndpointState, EndpointUid, Event,
-    EventRef, Fact, FactKind, LaneKey, LaneRow, LastKnown, LogPosition, Position, RunId, RunState,
-    Shard, Timestamp, Trigger,
+    EventRef, Fact, FactKind, HeldRow, LaneKey, LaneRow, LastKnown, Line, LineRow, LogPosition,
+    Position, RunId, RunState, Shard, Timestamp, Trigger,
 };
 
 use crate::{EndpointSpec, Forgotten, LoadedDelivery, Write};
@@ -35,6 +35,8 @@ pub(super) struct Store {
     pub(super) facts: BTreeMap<(EndpointUid, LogPosition), Vec<Fact>>,
     pub(super) commands: BTreeSet<CommandId>,
     pub(super) specs: BTreeMap<EndpointUid, EndpointSpec>,
+    pub(super) lines: BTreeMap<(LaneKey, Line), LineRow>,
+    pub(super) held: BTreeMap<(LaneKey, Line), BTreeMap<Position, HeldRow>>,
     pub(super) writes: usize,
     /// Rows of lanes that were saved.
     pub(super) lane_saves: usize,
@@ -43,7 +45,7 @@ pub(super) struct Store {
 }
 
 /// A write's groups of rows, in the order in which they become durable.
-pub(super) const GROUPS: usize = 8;
+pub(super) const GROUPS: usize = 10;
 
 /// Takes the rows of a group that is among `groups`.
 fn taken<T>(rows: &mut Vec<T>, groups: &Range<usize>, group: usize) -> Vec<T> {
@@ -90,20 +92,35 @@ impl Store {
             facts.retain(|old| (old.run, old.id) != (fact.run, fact.id));
             facts.push(fact);
         }
-        for (uid, id, run) in taken(&mut write.resolved, &groups, 5) {
+        for line in taken(&mut write.lines, &groups, 5) {
+            let deleted = !self.specs.contains_key(&line.lane.endpoint);
+            assert!(deleted || self.lanes.contains_key(&line.lane), "a line before its lane");
+            let old = self.lines.get(&(line.lane, line.line));
+            if old.is_none_or(|old| old.epoch <= line.epoch) {
+                self.lines.insert((line.lane, line.line), line);
+            }
+        }
+        for (key, line, row) in taken(&mut write.held, &groups, 6) {
+            assert!(self.events.contains_key(&row.event.at), "held before its body: {row:?}");
+            self.with_row.insert((key, row.event.at));
+            self.held.entry((key, line)).or_default().insert(row.event.at.position, row);
+        }
+        for (uid, id, run) in taken(&mut write.resolved, &groups, 7) {
             // DS-4: only while the redrive of that run is the newest thing that happened to it.
             if self.redriving.get(&(uid, id)) == Some(&run) {
                 self.redriving.remove(&(uid, id));
                 self.resolved.insert((uid, id));
             }
         }
-        let commands = taken(&mut write.commands, &groups, 6).into_iter();
+        let commands = taken(&mut write.commands, &groups, 8).into_iter();
         self.commands.extend(commands.map(|(_, id)| id));
-        for gone in taken(&mut write.deleted, &groups, 7) {
+        for gone in taken(&mut write.deleted, &groups, 9) {
             self.remove(&gone);
             self.rows.remove(&gone.lane);
+            self.lines.retain(|(lane, _), _| *lane != gone.lane);
+            self.held.retain(|(lane, _), _| *lane != gone.lane);
         }
-        for gone in taken(&mut write.removed, &groups, 7) {
+        for gone in taken(&mut write.removed, &groups, 9) {
             let is_gone = self.remove(&gone);
             if let Some(rows) = self.rows.get_mut(&gone.lane) {
                 rows.retain(|row, _| *row > gone.upto);
@@ -138,6 +155,21 @@ impl Store {
         let last = page.last().map_or(after, |row| row.key);
         let next_due = behind(last).next().map(|(key, _)| key.due);
         (page, next_due)
+    }
+
+    pub(super) fn line(
+        &self,
+        lane: LaneKey,
+        line: Line,
+        (from, before): (Position, Option<Position>),
+        limit: usize,
+    ) -> Vec<HeldRow> {
+        let Some(rows) = self.held.get(&(lane, line)) else {
+            return Vec::new();
+        };
+        let behind = rows.range(from..).map(|(_, row)| row);
+        let in_bounds = |row: &&HeldRow| before.is_none_or(|before| row.event.at.position < before);
+        behind.take_while(in_bounds).take(limit).cloned().collect()
     }
 
     pub(super) fn record(&self, at: LogPosition) -> Option<&Record> {

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use domain::{
     ApiVersion, BacklogKey, Command, CommandId, CommandKind, ContentType, DeadLetterId,
     DeliveryPolicy, EndpointId, EndpointState, EndpointUid, Epoch, Event, EventId, EventRef,
-    EventType, LaneKey, LogPosition, OutcomeKind, Position, RetryAfter, Revision, RunId, Shard,
-    TenantId, Timestamp, Trigger,
+    EventType, LaneKey, Line, LogPosition, OutcomeKind, Position, RetryAfter, Revision, RunId,
+    Shard, TenantId, Timestamp, Trigger,
 };
 use uuid::Uuid;
 
@@ -71,6 +71,7 @@ enum Pending {
     Loaded { token: LoadToken, endpoint: EndpointUid, event: EventRef, run: RunId, body: bool },
     Answered(LoadToken, LoadedDelivery),
     Scan { lane: LaneKey, from: Position, to: Position, limit: usize },
+    Line { lane: LaneKey, line: Line, bounds: (Position, Option<Position>), limit: usize },
     SetState { endpoint: EndpointUid, from: EndpointState, to: EndpointState },
 }
 
@@ -213,6 +214,17 @@ impl World {
         uids: &[EndpointUid],
         deliver_at: Option<Timestamp>,
     ) -> EventRef {
+        self.publish_keyed(shard, uids, deliver_at, None)
+    }
+
+    /// The same with an ordering key.
+    pub(super) fn publish_keyed(
+        &mut self,
+        shard: Shard,
+        uids: &[EndpointUid],
+        deliver_at: Option<Timestamp>,
+        key: Option<&str>,
+    ) -> EventRef {
         let records = self.store.log.entry(shard).or_default();
         // Positions have gaps, as logs have them.
         let position = Position(records.len() as u64 * 3 + 1);
@@ -226,7 +238,7 @@ impl World {
             api_version: ApiVersion::parse("1").expect("valid"),
             content_type: ContentType::json(),
             data: Bytes::from_static(b"{}"),
-            ordering_key: None,
+            ordering_key: key.map(Into::into),
             idempotency_key: None,
             channels: Vec::new(),
             deliver_at,
@@ -325,12 +337,14 @@ impl World {
         let acked = self.store.acked.get(&shard).copied();
         let lanes = self.store.lanes.values().filter(|lane| lane.key.shard == shard);
         let lanes = lanes.cloned().collect();
+        let lines = self.store.lines.values().filter(|line| line.lane.shard == shard);
+        let lines = lines.cloned().collect();
         let records = self.store.log.entry(shard).or_default();
         let next =
             records.partition_point(|r| acked.is_some_and(|acked| r.at.at.position <= acked));
         self.readers.insert(shard, next);
         let head = self.store.head(shard);
-        self.engine.assign(shard, Epoch(self.epoch), acked, head, lanes, self.now);
+        self.engine.assign(shard, Epoch(self.epoch), acked, head, (lanes, lines), self.now);
     }
 
     /// The worker dies. Of the writes on their way the first `writes` are durable, and `groups` groups of the one after.
@@ -349,6 +363,7 @@ impl World {
             | Pending::Loaded { .. }
             | Pending::Answered(..)
             | Pending::Scan { .. }
+            | Pending::Line { .. }
             | Pending::SetState { .. } => None,
         });
         let mut last = None;

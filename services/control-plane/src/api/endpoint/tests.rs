@@ -58,8 +58,7 @@ fn every_wrong_field_of_an_endpoint_is_named() {
             e.delivery.get_or_insert_default().max_concurrency = 1_001;
         }),
         ("endpoint.delivery.ordering", |e| {
-            e.delivery.get_or_insert_default().ordering =
-                v1::delivery_policy::Ordering::ByKey.into();
+            e.delivery.get_or_insert_default().ordering = 9;
         }),
     ];
     for (field, change) in table {

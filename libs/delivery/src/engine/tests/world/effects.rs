@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{
-    AttemptId, Disposition, EndpointState, EndpointUid, FactKind, Outcome, Position, Revision,
-    Shard, Timestamp, Trigger,
+    AttemptId, CommandKind, Disposition, EndpointState, EndpointUid, EventRef, FactKind, Outcome,
+    Position, Revision, RunId, Shard, Timestamp, Trigger,
 };
 
 use super::{Pending, Sent, World};
@@ -40,6 +40,10 @@ impl World {
             Effect::Load { token, endpoint, event, run, body } => {
                 let at = self.store_time();
                 self.later(at, Pending::Loaded { token, endpoint, event, run, body });
+            }
+            Effect::ReadLine { lane, line, from, before, limit } => {
+                let at = self.store_time();
+                self.later(at, Pending::Line { lane, line, bounds: (from, before), limit });
             }
             Effect::Scan { lane, from, to, limit } => {
                 let at = self.store_time();
@@ -93,6 +97,7 @@ impl World {
             let late = self.taken_over && self.store.is_cancelled(endpoint, start.at.at);
             assert!(late || !ended, "DL-4: sent after its end: {start:?}");
         }
+        self.check_order(&start);
         let script = self.scripts.get_mut(&endpoint).expect("a receiver");
         let answer = script(&start, self.now);
         let (time, at) = (self.now, start.at);
@@ -114,6 +119,36 @@ impl World {
             own_fault: answer.own_fault,
         };
         self.later(self.now + answer.after, Pending::Outcome(token, report));
+    }
+
+    /// DL-6: what was published before with the same key has ended, durably.
+    fn check_order(&self, start: &AttemptStart) {
+        let spec = &self.store.specs[&start.endpoint];
+        let is_ordered = spec.policy.ordering == domain::Ordering::ByKey
+            && start.run == RunId::LOG
+            && start.event.deliver_at.is_none();
+        let Some(key) = start.event.ordering_key.as_ref().filter(|_| is_ordered) else {
+            return;
+        };
+        let at = start.at.at;
+        let before = self.store.log[&at.shard].iter().take_while(|record| record.at.at < at);
+        let mut before = before.filter(|record| {
+            record.event.ordering_key.as_ref() == Some(key)
+                && record.event.deliver_at.is_none()
+                && record.uids.contains(&start.endpoint)
+        });
+        // What a person cancelled never goes, also before its mark is durable.
+        let is_cancelled = |at: &EventRef| {
+            self.inbox.values().any(|command| {
+                matches!(&command.kind, CommandKind::Cancel { event, .. } if event == at)
+                    && command.endpoint == start.endpoint
+            })
+        };
+        let open = before.find(|record| {
+            !self.store.run(start.endpoint, record.at.at, RunId::LOG).has_ended()
+                && !is_cancelled(&record.at)
+        });
+        assert!(open.is_none(), "DL-6: {at} of {key} before {:?}", open.map(|open| &open.at));
     }
 
     pub(super) fn carry_out(&mut self, pending: Pending) {
@@ -145,6 +180,10 @@ impl World {
             Pending::Scan { lane, from, to, limit } => {
                 let (matched, next) = self.store.scan(lane, from, to, limit);
                 self.engine.handle_scan(lane, matched, next, now);
+            }
+            Pending::Line { lane, line, bounds, limit } => {
+                let rows = self.store.line(lane, line, bounds, limit);
+                self.engine.handle_line(lane, line, &rows, now);
             }
             Pending::SetState { endpoint, from, to } => self.compare_and_set(endpoint, from, to),
         }

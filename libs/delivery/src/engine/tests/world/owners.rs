@@ -58,7 +58,9 @@ impl World {
 
     fn drop_reads(&mut self, shard: Shard) {
         self.pending.retain(|_, pending| match pending {
-            Pending::Page { lane, .. } | Pending::Scan { lane, .. } => lane.shard != shard,
+            Pending::Page { lane, .. }
+            | Pending::Scan { lane, .. }
+            | Pending::Line { lane, .. } => lane.shard != shard,
             Pending::Outcome(..)
             | Pending::Written(_)
             | Pending::Loaded { .. }

@@ -1,0 +1,576 @@
+//! Deliveries of one lane whose order counts (DL-6).
+//!
+//! Of one ordering key at most one delivery is under way; the next one begins when the end of that is durable. What comes meanwhile follows it in memory. Once
+//! that delivery needs a backlog row (it failed, or takes too long) it is the *head* of its key's *line*: what follows is held in the store, in the order of the
+//! log, and becomes the head one after the other, each with a backlog row of its own. So all that a delivery can meet (retries, breaker, pause, expiry, cancel)
+//! happens in the backlog, and a line does nothing but feed it.
+//!
+//! What cannot go out now whatever its key (the breaker is open, the endpoint paused, the memory full) is held in the lane's own line, without a look at keys:
+//! a million of them cost no memory. As long as that line is open every arrival joins it, since it may come after one of its key there. It has its turn in
+//! pages: the first of a key goes to the backlog as the head of a new line, later ones of that key are moved to it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use domain::{Epoch, EventRef, HeldRow, LaneKey, Line, LineRow, Position, limits};
+
+use crate::lane::Item;
+
+#[derive(Debug, Default)]
+pub(crate) struct Order {
+    lines: BTreeMap<Line, LineState>,
+    /// The line that each head holds up.
+    heads: BTreeMap<Position, Line>,
+    /// Keys with a delivery in memory that has no backlog row, in the lane's queue or on its way.
+    live: BTreeMap<Line, Live>,
+    live_at: BTreeMap<Position, Line>,
+    following: usize,
+    following_bytes: usize,
+    /// Heads from the lane's own line that were not attempted yet.
+    ahead: BTreeSet<Position>,
+    /// Records that an owner before may have sent, and what was read after them: each waits until all before it have been looked up.
+    looked: BTreeMap<Position, Option<Item>>,
+    /// Lines whose next delivery may have its turn.
+    to_promote: BTreeSet<Line>,
+    /// Rows that are held, as far as known.
+    waiting: u64,
+    /// The lane's own line is to be saved: its rows have had their turn.
+    is_changed: bool,
+}
+
+#[derive(Debug)]
+struct Live {
+    current: Position,
+    following: VecDeque<Item>,
+}
+
+#[derive(Debug)]
+struct LineState {
+    /// What lies before has had its turn, durably.
+    from: Position,
+    /// Where to read on.
+    next: Position,
+    head: Option<EventRef>,
+    after: Option<Position>,
+    /// Rows that are held, as far as known: one that is held again counts twice.
+    waiting: u64,
+    /// The last row that this owner put in.
+    last_held: Option<Position>,
+    /// The last page was read to its bound: nothing before that waits.
+    is_dry: bool,
+    /// Rows that are not durable yet: nothing at or behind the first of them is read.
+    pending: BTreeSet<Position>,
+    /// Where the page that is being read begins, and where it ends.
+    reading: Option<(Position, Bound)>,
+    /// How often `next` was moved back.
+    generation: u32,
+    /// This owner opened it: what others held in it has had its turn, or is read again and put in by this one.
+    is_known: bool,
+    /// In the lane's own line: the key whose delivery in memory has to end first.
+    waits_for: Option<Line>,
+}
+
+/// Where a page of a line ends: before this position, or nowhere.
+type Bound = Option<Position>;
+
+/// Where a live delivery goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// To the queue, as the only one of its key.
+    Go,
+    /// Behind the one of its key that is in memory.
+    Follow,
+    /// Into this line.
+    Hold(Line),
+    /// It is the head of its line: its backlog row is durable.
+    IsHead,
+    /// Its line is past it, which only a change of the endpoint's ordering can do: it goes without order.
+    Past,
+}
+
+/// What becomes of a row that the lane's own line gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Turn {
+    /// It becomes the head of its key.
+    Head,
+    /// Its key has a head: it moves to its line.
+    Move,
+    /// It has had its turn before, or was never in this order: a row of its own tells.
+    Past,
+    /// It is the head already.
+    IsHead,
+    /// Its key has a delivery in memory.
+    Wait,
+}
+
+/// A page of a line to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Page {
+    pub(crate) line: Line,
+    pub(crate) from: Position,
+    pub(crate) before: Option<Position>,
+    pub(crate) limit: usize,
+}
+
+/// What a line does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    Read(Page),
+    /// Nothing is held any more.
+    Close(Line),
+    /// Not before something changes.
+    Wait,
+}
+
+/// How far the lane's own line has had its turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mark {
+    generation: u32,
+    upto: Position,
+}
+
+/// What keeps the lane's own line from having its turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gate {
+    /// Rows at or behind this position come after events that were skipped and are not caught up yet.
+    pub(crate) before: Option<Position>,
+    /// Where the reader of the shard is.
+    pub(crate) read_to: Position,
+    /// The shard has no place for more lines.
+    pub(crate) is_full: bool,
+}
+
+impl Order {
+    /// Takes over what a former owner left open. Returns the head, whose end it may not have seen.
+    pub(crate) fn resume(&mut self, row: &LineRow) -> Option<EventRef> {
+        let state = LineState {
+            after: row.after,
+            waiting: row.waiting,
+            is_known: false,
+            ..LineState::open(row.from, row.head.clone())
+        };
+        self.waiting += row.waiting;
+        self.lines.insert(row.line, state);
+        match &row.head {
+            Some(head) => {
+                self.heads.insert(head.at.position, row.line);
+            }
+            None => {
+                self.to_promote.insert(row.line);
+            }
+        }
+        row.head.clone()
+    }
+
+    /// Lines that are open.
+    pub(crate) fn lines(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub(crate) fn is_open(&self, line: Line) -> bool {
+        self.lines.contains_key(&line)
+    }
+
+    /// Rows that are held, as far as known.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// Rows in the lane's own line that may have their turn, as far as known.
+    pub(crate) fn waiting_in_lane(&self) -> u64 {
+        self.lines.get(&Line::LANE).filter(|line| !line.is_dry).map_or(0, |line| line.waiting)
+    }
+
+    /// Whether nothing is held, on its way or looked up.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.live.is_empty() && self.looked.is_empty()
+    }
+
+    /// Deliveries in memory that follow others, and their bytes.
+    pub(crate) fn following(&self) -> (usize, usize) {
+        (self.following, self.following_bytes)
+    }
+
+    /// Whether the end of this delivery lets another one of its key begin.
+    pub(crate) fn counts(&self, position: Position) -> bool {
+        self.live_at.contains_key(&position) || self.heads.contains_key(&position)
+    }
+
+    /// The line of a delivery in memory.
+    pub(crate) fn live_line(&self, position: Position) -> Option<Line> {
+        self.live_at.get(&position).copied()
+    }
+
+    /// A row of a line as the store is to hold it.
+    pub(crate) fn row(&self, lane: LaneKey, epoch: Epoch, line: Line) -> LineRow {
+        let state = self.lines.get(&line);
+        LineRow {
+            lane,
+            line,
+            epoch,
+            is_open: state.is_some(),
+            from: state.map(|state| state.from).unwrap_or_default(),
+            head: state.and_then(|state| state.head.clone()),
+            after: state.and_then(|state| state.after),
+            waiting: state.map_or(0, |state| state.waiting),
+        }
+    }
+
+    /// Whether the lane's own line has moved since it was saved. Asked once.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed) && self.is_open(Line::LANE)
+    }
+
+    // What comes.
+
+    /// A record is looked up before it has its place: those behind it wait.
+    pub(crate) fn look(&mut self, position: Position) {
+        self.looked.entry(position).or_insert(None);
+    }
+
+    /// Whether something before this position is being looked up.
+    pub(crate) fn waits_for_a_look(&self, position: Position) -> bool {
+        self.looked.first_key_value().is_some_and(|(first, _)| *first < position)
+    }
+
+    /// A delivery waits until what lies before it has been looked up.
+    pub(crate) fn wait(&mut self, item: Item) {
+        self.looked.insert(item.at.at.position, Some(item));
+    }
+
+    /// A record was looked up and needs no place.
+    pub(crate) fn needs_no_place(&mut self, position: Position) {
+        self.looked.remove(&position);
+    }
+
+    /// The next delivery that has been looked up and whose turn it is to get a place.
+    pub(crate) fn take_looked(&mut self) -> Option<Item> {
+        let first = self.looked.first_entry()?;
+        first.get().is_some().then(|| first.remove()).flatten()
+    }
+
+    /// Where a live delivery goes. `may_go`: the lane takes deliveries into its memory. `after_skipped`: events before it were skipped, and come into the lane's
+    /// own line once they are caught up.
+    pub(crate) fn place(
+        &self,
+        line: Line,
+        position: Position,
+        may_go: bool,
+        after_skipped: bool,
+    ) -> Place {
+        match self.lines.get(&line) {
+            Some(state) if position < state.from => match &state.head {
+                Some(head) if head.at.position == position => Place::IsHead,
+                Some(_) | None => Place::Past,
+            },
+            _ if after_skipped || self.is_open(Line::LANE) => Place::Hold(Line::LANE),
+            Some(_) => Place::Hold(line),
+            None if !may_go => Place::Hold(Line::LANE),
+            None if self.live.contains_key(&line) => Place::Follow,
+            None => Place::Go,
+        }
+    }
+
+    /// A delivery goes to the queue.
+    pub(crate) fn begin(&mut self, line: Line, current: Position) {
+        self.live_at.insert(current, line);
+        self.live.insert(line, Live { current, following: VecDeque::new() });
+    }
+
+    /// A delivery follows the one of its key.
+    pub(crate) fn follow(&mut self, line: Line, item: Item) {
+        if let Some(live) = self.live.get_mut(&line) {
+            self.following += 1;
+            self.following_bytes += item.event.data.len();
+            live.following.push_back(item);
+        }
+    }
+
+    /// The delivery in memory has ended. Returns the one that follows it, which goes to the queue.
+    pub(crate) fn take_next(&mut self, ended: Position) -> Option<Item> {
+        let line = self.live_at.remove(&ended)?;
+        let live = self.live.get_mut(&line)?;
+        let Some(item) = live.following.pop_front() else {
+            self.live.remove(&line);
+            self.wake_waiting(line);
+            return None;
+        };
+        live.current = item.at.at.position;
+        self.live_at.insert(live.current, line);
+        self.forget_following(&item);
+        Some(item)
+    }
+
+    fn forget_following(&mut self, item: &Item) {
+        self.following = self.following.saturating_sub(1);
+        self.following_bytes = self.following_bytes.saturating_sub(item.event.data.len());
+    }
+
+    /// A delivery of the queue leaves the memory.
+    pub(crate) fn leave_queue(&mut self, position: Position) {
+        if let Some(line) = self.live_at.remove(&position) {
+            debug_assert!(self.live.get(&line).is_none_or(|live| live.following.is_empty()));
+            self.live.remove(&line);
+            self.wake_waiting(line);
+        }
+    }
+
+    /// Takes all that follow others out of the memory.
+    pub(crate) fn take_following(&mut self) -> Vec<Item> {
+        let all = self.live.values_mut().flat_map(|live| live.following.drain(..));
+        let all: Vec<Item> = all.collect();
+        (self.following, self.following_bytes) = (0, 0);
+        all
+    }
+
+    /// Takes an event out of what follows, or was looked up.
+    pub(crate) fn take_of(&mut self, position: Position) -> Vec<Item> {
+        let mut taken: Vec<Item> = self.looked.remove(&position).flatten().into_iter().collect();
+        for live in self.live.values_mut() {
+            if let Some(index) = live.following.iter().position(|i| i.at.at.position == position) {
+                taken.extend(live.following.remove(index));
+            }
+        }
+        taken.iter().for_each(|item| self.forget_following(item));
+        taken
+    }
+
+    /// Records in memory that are not handed off, those in the queue and on their way apart.
+    pub(crate) fn open_positions(&self) -> impl Iterator<Item = Position> {
+        let following = self.live.values().flat_map(|live| &live.following);
+        following.chain(self.looked.values().flatten()).map(|item| item.at.at.position)
+    }
+
+    fn last_live(&self) -> Option<Position> {
+        let last = |live: &Live| live.following.back().map_or(live.current, |i| i.at.at.position);
+        self.live.values().map(last).max()
+    }
+
+    // Lines.
+
+    /// Opens the lane's own line. Returns whether it was closed.
+    pub(crate) fn open_lane_line(&mut self, first: Position) -> bool {
+        if self.is_open(Line::LANE) {
+            return false;
+        }
+        let after = self.last_live();
+        self.lines.insert(Line::LANE, LineState { after, ..LineState::open(first, None) });
+        self.to_promote.insert(Line::LANE);
+        true
+    }
+
+    /// A delivery has, or is about to have, a backlog row: it is the head of its key's line. Returns whether that was closed, and what followed in memory.
+    pub(crate) fn block(&mut self, line: Line, head: &EventRef) -> (bool, Vec<Item>) {
+        let position = head.at.position;
+        self.live_at.remove(&position);
+        let live = self.live.remove(&line);
+        let followed: Vec<Item> = live.into_iter().flat_map(|live| live.following).collect();
+        followed.iter().for_each(|item| self.forget_following(item));
+        self.wake_waiting(line);
+        if self.is_open(line) {
+            return (false, followed);
+        }
+        self.lines.insert(line, LineState::open(position.next(), Some(head.clone())));
+        self.heads.insert(position, line);
+        (true, followed)
+    }
+
+    /// A row is on its way into a line. Returns whether the line's row has to be saved before it.
+    pub(crate) fn hold(&mut self, line: Line, position: Position) -> bool {
+        let Some(state) = self.lines.get_mut(&line) else {
+            return false;
+        };
+        if position < state.next {
+            // Read again from there.
+            state.next = position;
+            state.generation += 1;
+        }
+        let is_before = position < state.from;
+        state.from = state.from.min(position);
+        state.waiting += 1;
+        self.waiting += 1;
+        state.last_held = state.last_held.max(Some(position));
+        state.is_dry = false;
+        state.pending.insert(position);
+        is_before
+    }
+
+    /// A row of a line is durable.
+    pub(crate) fn held(&mut self, line: Line, position: Position) {
+        if let Some(state) = self.lines.get_mut(&line) {
+            state.pending.remove(&position);
+        }
+    }
+
+    /// A head has ended: the next of its line may have its turn.
+    pub(crate) fn head_over(&mut self, position: Position) -> bool {
+        self.attempted(position);
+        let Some(line) = self.heads.remove(&position) else {
+            return false;
+        };
+        if let Some(state) = self.lines.get_mut(&line) {
+            state.head = None;
+            self.to_promote.insert(line);
+        }
+        true
+    }
+
+    /// A head was attempted: another key of the lane's own line may have its turn.
+    pub(crate) fn attempted(&mut self, position: Position) {
+        if self.ahead.remove(&position) {
+            self.to_promote.insert(Line::LANE);
+        }
+    }
+
+    fn wake_waiting(&mut self, line: Line) {
+        if let Some(state) = self.lines.get_mut(&Line::LANE)
+            && state.waits_for == Some(line)
+        {
+            state.waits_for = None;
+            self.to_promote.insert(Line::LANE);
+        }
+    }
+
+    pub(crate) fn has_to_promote(&self) -> bool {
+        !self.to_promote.is_empty()
+    }
+
+    /// Lines to ask for what they do next; each stays among them as long as it is to wait.
+    pub(crate) fn take_to_promote(&mut self) -> BTreeSet<Line> {
+        std::mem::take(&mut self.to_promote)
+    }
+
+    pub(crate) fn ask_again(&mut self, line: Line) {
+        self.to_promote.insert(line);
+    }
+
+    /// What a line without a head does next. A page counts as being read.
+    pub(crate) fn next(&mut self, line: Line, gate: Gate) -> Option<Next> {
+        let ahead = self.ahead.len();
+        let looks = self.looked.first_key_value().map(|(first, _)| *first);
+        let state = self.lines.get_mut(&line)?;
+        if state.head.is_some() || state.reading.is_some() {
+            return None;
+        }
+        if state.is_known && state.last_held.is_none_or(|last| last < state.next) {
+            return Some(Next::Close(line));
+        }
+        let is_lane = line == Line::LANE;
+        let is_early =
+            |after: Position| gate.read_to <= after || looks.is_some_and(|looked| looked <= after);
+        let must_wait = is_lane
+            && (ahead > limits::LINE_AHEAD_MAX / 2
+                || gate.is_full
+                || state.waits_for.is_some()
+                || state.after.is_some_and(is_early));
+        let gate_before = gate.before.filter(|_| is_lane);
+        let before = state.pending.first().copied().into_iter().chain(gate_before).min();
+        if must_wait || before.is_some_and(|before| before <= state.next) {
+            return Some(Next::Wait);
+        }
+        state.reading = Some((state.next, before));
+        let limit = if is_lane { limits::LINE_AHEAD_MAX } else { 1 };
+        Some(Next::Read(Page { line, from: state.next, before, limit }))
+    }
+
+    /// A page of so many rows has come: whether it was to the end of the line. `None`: nobody waits for it, or something came before it meanwhile.
+    pub(crate) fn take_page(&mut self, line: Line, rows: usize) -> Option<bool> {
+        let state = self.lines.get_mut(&line)?;
+        let (from, before) = state.reading.take()?;
+        self.to_promote.insert(line);
+        state.is_dry = rows == 0 && from == state.next;
+        (from == state.next).then_some(before.is_none() && state.pending.is_empty())
+    }
+
+    /// Nothing is held in a line any more.
+    pub(crate) fn close(&mut self, line: Line) {
+        if let Some(state) = self.lines.remove(&line) {
+            self.waiting = self.waiting.saturating_sub(state.waiting);
+        }
+        self.to_promote.remove(&line);
+    }
+
+    /// The first of a key's line becomes its head.
+    pub(crate) fn promote(&mut self, line: Line, row: &HeldRow) {
+        let position = row.event.at.position;
+        self.passed(line, position);
+        if let Some(state) = self.lines.get_mut(&line) {
+            state.from = position.next();
+            state.head = Some(row.event.clone());
+            self.heads.insert(position, line);
+        }
+    }
+
+    /// What becomes of a row of the lane's own line.
+    pub(crate) fn turn(&mut self, row: &HeldRow) -> Turn {
+        let position = row.event.at.position;
+        if let Some(state) = self.lines.get(&row.key) {
+            return match &state.head {
+                Some(head) if head.at.position == position => Turn::IsHead,
+                _ if position < state.from => Turn::Past,
+                Some(_) | None => Turn::Move,
+            };
+        }
+        if !self.live.contains_key(&row.key) {
+            return Turn::Head;
+        }
+        if let Some(state) = self.lines.get_mut(&Line::LANE) {
+            state.waits_for = Some(row.key);
+        }
+        Turn::Wait
+    }
+
+    /// Whether one more of the lane's own line may have its turn.
+    pub(crate) fn has_room_ahead(&self) -> bool {
+        self.ahead.len() < limits::LINE_AHEAD_MAX
+    }
+
+    /// A row of the lane's own line becomes a head.
+    pub(crate) fn goes_ahead(&mut self, position: Position) {
+        self.ahead.insert(position);
+    }
+
+    /// A row of a line has had its turn, once what that led to is durable.
+    pub(crate) fn passed(&mut self, line: Line, position: Position) {
+        if let Some(state) = self.lines.get_mut(&line) {
+            state.next = position.next();
+            let one = state.waiting.min(1);
+            state.waiting -= one;
+            self.waiting = self.waiting.saturating_sub(one);
+        }
+    }
+
+    /// How far the lane's own line has had its turn; to be handed back once what that led to is durable.
+    pub(crate) fn lane_line_mark(&self) -> Option<Mark> {
+        let state = self.lines.get(&Line::LANE)?;
+        Some(Mark { generation: state.generation, upto: state.next })
+    }
+
+    /// What the lane's own line led to up to a mark is durable.
+    pub(crate) fn lane_line_done(&mut self, mark: Mark) {
+        if let Some(state) = self.lines.get_mut(&Line::LANE)
+            && mark.generation == state.generation
+        {
+            state.from = state.from.max(mark.upto);
+            self.is_changed = true;
+        }
+    }
+}
+
+impl LineState {
+    fn open(from: Position, head: Option<EventRef>) -> Self {
+        Self {
+            from,
+            next: from,
+            head,
+            after: None,
+            waiting: 0,
+            last_held: None,
+            is_dry: false,
+            pending: BTreeSet::new(),
+            reading: None,
+            generation: 0,
+            is_known: true,
+            waits_for: None,
+        }
+    }
+}
