@@ -1,6 +1,6 @@
 //! The event log in memory.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use ports::{
     Ack, AckError, Appended, Bounds, Clock, Consumer, ConsumerItem, Error, ErrorKind, EventLog,
     Lease, LogRecord, RangePage, Shards,
 };
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::Faults;
 
@@ -24,14 +24,15 @@ const BATCH_BYTES: usize = 1024 * 1024;
 #[derive(Clone)]
 pub struct MemoryLog {
     state: Arc<Mutex<State>>,
-    changed: Arc<watch::Sender<()>>,
+    /// Wakes consumers in the order in which they began to wait, so that histories replay.
+    changed: Arc<Notify>,
     clock: Arc<dyn Clock>,
     faults: Faults,
 }
 
 struct State {
     shards: Vec<ShardState>,
-    groups: HashMap<String, Group>,
+    groups: BTreeMap<String, Group>,
     spread: usize,
     quarantine: Vec<(LogRecord, Poison)>,
     /// Whether owners are asked for their shards.
@@ -57,6 +58,8 @@ struct Group {
     began: BTreeMap<Shard, Position>,
     /// Shards that the owner has not released to the member that waits for them.
     asked_back: Option<BTreeSet<Shard>>,
+    /// Counts the owners that have released everything: who has is given it anew, if nobody else is there any more.
+    released: u64,
 }
 
 impl MemoryLog {
@@ -65,14 +68,14 @@ impl MemoryLog {
     pub fn new(shards: u16, clock: Arc<dyn Clock>) -> Self {
         let state = State {
             shards: vec![ShardState::default(); usize::from(shards.max(1))],
-            groups: HashMap::new(),
+            groups: BTreeMap::new(),
             spread: 0,
             quarantine: Vec::new(),
             asks: false,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
-            changed: Arc::new(watch::Sender::new(())),
+            changed: Arc::default(),
             clock,
             faults: Faults::default(),
         }
@@ -95,7 +98,7 @@ impl MemoryLog {
             group.members.clear();
             group.asked_back = None;
         }
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
     }
 
     /// Removes every record, as retention does, whatever was acked.
@@ -104,7 +107,7 @@ impl MemoryLog {
             shard.records.clear();
             shard.low = shard.next;
         }
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
     }
 
     /// Leaves out the next `count` positions of a shard: positions are not dense.
@@ -181,6 +184,11 @@ impl State {
         self.groups.get(group).is_some_and(|group| group.asked_back.is_some())
     }
 
+    /// Whether the owner has kept what it took at this count.
+    fn is_held(&self, group: &str, released: u64) -> bool {
+        self.groups.get(group).is_some_and(|group| group.released == released)
+    }
+
     fn is_owner(&self, group: &str, member: u64) -> bool {
         let group = self.groups.get(group);
         group.and_then(|group| group.members.last()) == Some(&member)
@@ -219,7 +227,7 @@ impl EventLog for MemoryLog {
             let append = |record| state.append(record, now);
             records.into_iter().map(append).collect::<Vec<_>>()
         });
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
         appended.unwrap_or_else(|error| {
             let each = || Err(error.again());
             (0..count).map(|_| each()).collect()
@@ -238,23 +246,25 @@ impl EventLog for MemoryLog {
         entry.next_member += 1;
         if asks && !entry.members.is_empty() {
             entry.members.insert(0, member);
-            entry.asked_back = Some((0..).map(Shard).take(shards).collect());
+            let all = || (0..).map(Shard).take(shards).collect();
+            // One that joins while the owner releases waits for the next time.
+            entry.asked_back.get_or_insert_with(all);
         } else {
             entry.members.push(member);
             // Fences the owner before at once.
             entry.epoch.0 += 1;
         }
         drop(state);
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
         Ok(Box::new(MemoryConsumer {
             log: self.clone(),
             group: group.to_owned(),
             member,
             cursors: Vec::new(),
             is_leaving: false,
+            released: 0,
             turn: 0,
             queue: VecDeque::new(),
-            changed: self.changed.subscribe(),
         }))
     }
 
@@ -314,9 +324,10 @@ struct MemoryConsumer {
     cursors: Vec<(Shard, Position)>,
     /// Whether it was told that another member waits for them.
     is_leaving: bool,
+    /// The group's count when it took them.
+    released: u64,
     turn: usize,
     queue: VecDeque<ConsumerItem>,
-    changed: watch::Receiver<()>,
 }
 
 impl MemoryConsumer {
@@ -325,6 +336,7 @@ impl MemoryConsumer {
             return;
         };
         group.epoch.0 += 1;
+        self.released = group.released;
         let lease = Lease::forever();
         if let Some(former) = group.lease.replace(lease.clone()) {
             former.end();
@@ -345,7 +357,8 @@ impl MemoryConsumer {
         let owner = state.is_owner(&self.group, self.member);
         if owner && self.cursors.is_empty() && self.queue.is_empty() {
             self.claim(&mut state);
-        } else if !owner && !self.cursors.is_empty() {
+        } else if !self.cursors.is_empty() && !(owner && state.is_held(&self.group, self.released))
+        {
             self.queue.clear();
             let revoked = self.cursors.drain(..);
             self.queue.extend(revoked.map(|(shard, _)| ConsumerItem::Revoked { shard }));
@@ -391,12 +404,13 @@ impl Consumer for MemoryConsumer {
     async fn next(&mut self) -> ports::Result<ConsumerItem> {
         self.log.faults.read(|| ())?;
         loop {
-            self.changed.borrow_and_update();
+            let log = self.log.clone();
+            // Made before the look: a change in between is heard.
+            let changed = log.changed.notified();
             if let Some(item) = self.poll() {
                 return Ok(item);
             }
-            // The sender lives in the log that this consumer holds.
-            let _ = self.changed.changed().await;
+            changed.await;
         }
     }
 
@@ -417,21 +431,25 @@ impl Consumer for MemoryConsumer {
             asked.remove(&shard);
             if asked.is_empty() {
                 group.asked_back = None;
+                group.released += 1;
                 // The one that waits is the owner now.
                 group.members.rotate_right(1);
             }
         }
         drop(state);
-        self.log.changed.send_replace(());
+        self.log.changed.notify_waiters();
     }
 }
 
 impl Drop for MemoryConsumer {
     fn drop(&mut self) {
         if let Some(group) = self.log.lock().groups.get_mut(&self.group) {
+            // An owner that was asked goes on releasing, also when the one that waited has gone.
+            if group.members.last() == Some(&self.member) {
+                group.asked_back = None;
+            }
             group.members.retain(|member| *member != self.member);
-            group.asked_back = None;
         }
-        self.log.changed.send_replace(());
+        self.log.changed.notify_waiters();
     }
 }

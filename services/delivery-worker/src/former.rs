@@ -4,44 +4,45 @@
 //! and what follows it take: what lands after that does no harm (ADR 15), and other shards wait meanwhile.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::Shard;
 use ports::Clock;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Longest wait: a call that is under way ends after 10 s, and the successes of its batch are recorded by another one.
 const WAIT_MAX: Duration = Duration::from_secs(25);
 
 /// Shared by the reader, which tells of losses and take-overs, and the loop, which knows what is written.
-#[derive(Clone)]
-pub(crate) struct Former(Arc<watch::Sender<BTreeSet<Shard>>>);
+#[derive(Clone, Default)]
+pub(crate) struct Former(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    shards: Mutex<BTreeSet<Shard>>,
+    /// Wakes all who wait in the order in which they came: shards that come back together are read in the same order each time.
+    ended: Notify,
+}
 
 impl Former {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(BTreeSet::new())))
-    }
-
     /// The loop is about to be told that a shard is lost.
     pub(crate) fn begin(&self, shard: Shard) {
-        self.0.send_modify(|shards| {
-            shards.insert(shard);
-        });
+        self.shards().insert(shard);
     }
 
     /// Nothing of a shard's former assignment is under way any more.
     pub(crate) fn end(&self, shard: Shard) {
-        self.0.send_if_modified(|shards| shards.remove(&shard));
+        if self.shards().remove(&shard) {
+            self.0.ended.notify_waiters();
+        }
     }
 
     /// Waits until nothing of a shard's former assignment is under way. Cancel safe: it only looks.
     pub(crate) async fn ended(&self, shard: Shard, clock: &dyn Clock) {
-        let mut shards = self.0.subscribe();
         tokio::select! {
             biased;
-            // The sender lives in `self`.
-            _ = shards.wait_for(|shards| !shards.contains(&shard)) => {}
+            () = self.wait(shard) => {}
             () = clock.sleep(WAIT_MAX) => {
                 tracing::warn!(
                     shard = shard.0,
@@ -49,5 +50,20 @@ impl Former {
                 );
             }
         }
+    }
+
+    async fn wait(&self, shard: Shard) {
+        loop {
+            // Made before the look: an end in between is heard.
+            let ended = self.0.ended.notified();
+            if !self.shards().contains(&shard) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn shards(&self) -> MutexGuard<'_, BTreeSet<Shard>> {
+        self.0.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -42,7 +42,9 @@ pub(crate) async fn bring(
         {
             reading.push(inbox.bring(shard));
         }
+        // The poll before hints: those of others must not put it off.
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             Some((shard, failed)) = reading.next(), if !reading.is_empty() => {
                 turns.ended(shard, failed);

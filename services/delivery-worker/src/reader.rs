@@ -149,6 +149,7 @@ impl Reader {
                 Err(error) => self.say_unreadable(&error),
             }
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return None,
                 () = self.deps.clock.sleep(RETRY) => {}
             }

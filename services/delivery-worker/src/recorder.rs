@@ -54,11 +54,9 @@ pub(crate) async fn record(
     // What deleted endpoints leave goes beside everything else; what is left at the end goes after the next start.
     let mut clearing = JoinSet::new();
     while open || !lines.running.is_empty() {
+        // What ends frees its line; new writes are bounded by the engine.
         tokio::select! {
-            taken = writes.recv_many(&mut fresh, BATCH_MAX), if open && lines.waiting < WAITING_MAX => {
-                open = taken > 0;
-                fresh.drain(..).for_each(|write| lines.add(write));
-            }
+            biased;
             Some(stored) = lines.running.join_next(), if !lines.running.is_empty() => {
                 let Ok((line, recorded)) = stored else {
                     tracing::error!("writing to the store panicked: a bug");
@@ -69,6 +67,10 @@ pub(crate) async fn record(
                 if done.send(Input::Written(recorded.tokens)).await.is_err() {
                     return;
                 }
+            }
+            taken = writes.recv_many(&mut fresh, BATCH_MAX), if open && lines.waiting < WAITING_MAX => {
+                open = taken > 0;
+                fresh.drain(..).for_each(|write| lines.add(write));
             }
             Some(_) = clearing.join_next(), if !clearing.is_empty() => {}
         }

@@ -95,6 +95,8 @@ pub struct Worker {
     /// What the log is not told of yet, and when it is to be.
     handed_off: HandedOff,
     tell_due: Option<Timestamp>,
+    /// The last turn was that of what was due.
+    due_had_turn: bool,
     /// Shards that other workers wait for, and whether the log was told that nothing of them is under way any more.
     leaving: BTreeMap<Shard, bool>,
     commands_seen: Seen,
@@ -151,9 +153,10 @@ impl Worker {
             writes_waiting: VecDeque::new(),
             handed_off: HandedOff::default(),
             tell_due: None,
+            due_had_turn: false,
             leaving: BTreeMap::new(),
             commands_seen: Seen::default(),
-            former: Former::new(),
+            former: Former::default(),
             given_up: BTreeSet::new(),
             owned: watch::Sender::new(BTreeSet::new()),
             egress_degraded: watch::Sender::new(false),
@@ -243,19 +246,21 @@ impl Worker {
                 self.give_up_what_ended();
             }
             self.carry_out(channels);
+            // In a fixed order, so that a history replays. What is under way comes before what is new: it is bounded, and without new records it runs dry.
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return Ok(()),
                 Some(ended) = tasks.join_next() => {
                     if shutdown.is_cancelled() { return Ok(()) }
                     return Err(WorkerError::TaskEnded(ended.unwrap_or("that panicked")));
                 }
-                Some(item) = channels.log.recv(), if self.engine.intake_open() => self.take_log(item),
-                () = self.step(&mut channels.inputs) => {}
                 place = channels.writes.reserve(), if !self.writes_waiting.is_empty() => {
                     if let (Ok(place), Some(write)) = (place, self.writes_waiting.pop_front()) {
                         place.send(write);
                     }
                 }
+                () = self.step(&mut channels.inputs) => {}
+                Some(item) = channels.log.recv(), if self.engine.intake_open() => self.take_log(item),
             }
         }
     }
@@ -264,24 +269,32 @@ impl Worker {
     async fn step(&mut self, inputs: &mut mpsc::Receiver<Input>) {
         let wake = self.wake_time();
         let clock = self.deps.clock.clone();
+        // What is due has every second turn: outcomes that keep coming do not put it off, and it does not keep them out.
+        let is_due = wake.is_some_and(|at| at <= clock.now());
+        self.due_had_turn = is_due && !self.due_had_turn;
+        if self.due_had_turn {
+            return self.take_time();
+        }
         let timer = async move {
             match wake {
                 Some(at) => clock.sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };
+        // Answers of the store before outcomes: outcomes end once too many are not written.
         tokio::select! {
+            biased;
+            Some(input) = inputs.recv() => self.take_input(input),
+            (owner, input) = self.looks.next() => {
+                if self.still_owns(owner) {
+                    self.take_input(input);
+                }
+            }
             Some(ended) = self.attempts_running.join_next(), if !self.attempts_running.is_empty() => {
                 self.take_attempt(ended);
                 // Outcomes come in bursts: take what is there before effects are carried out.
                 while let Some(ended) = self.attempts_running.try_join_next() {
                     self.take_attempt(ended);
-                }
-            }
-            Some(input) = inputs.recv() => self.take_input(input),
-            (owner, input) = self.looks.next() => {
-                if self.still_owns(owner) {
-                    self.take_input(input);
                 }
             }
             () = timer => self.take_time(),
@@ -389,6 +402,7 @@ impl Worker {
     async fn join(&self, mut tasks: JoinSet<&'static str>) {
         let all = async { while tasks.join_next().await.is_some() {} };
         tokio::select! {
+            biased;
             () = all => {}
             () = self.deps.clock.sleep(LAST_WORDS) => {
                 tracing::warn!("the store or the log did not answer in time at the end; what was not saved is looked up after the start");
@@ -408,13 +422,14 @@ impl Worker {
                 break;
             }
             tokio::select! {
+                biased;
                 () = clock.sleep_until(deadline) => {}
-                () = self.step(&mut channels.inputs) => {}
                 place = channels.writes.reserve(), if !self.writes_waiting.is_empty() => {
                     if let (Ok(place), Some(write)) = (place, self.writes_waiting.pop_front()) {
                         place.send(write);
                     }
                 }
+                () = self.step(&mut channels.inputs) => {}
             }
         }
         if self.engine.in_flight() > 0 {
@@ -427,6 +442,7 @@ impl Worker {
         if !handed_off.is_empty() {
             // A reader that has gone or waits for the store has nothing to lose: what is not acked is looked up after the start.
             tokio::select! {
+                biased;
                 _ = channels.told.send(handed_off) => {}
                 () = clock.sleep(LAST_WORDS) => {}
             }

@@ -9,9 +9,10 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use crate::tree;
 
 /// Our crates, top to bottom, with the crates of ours that each may use in its sources.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     ("tidy", &[]),
     ("e2e", &["store-scylla", "signing", "wire"]),
+    ("sim", &["delivery-worker", "runtime", "testkit", "ports", "delivery", "signing", "domain"]),
     ("load", &["domain", "embedded", "eventlog-kafka", "ports", "runtime", "signing", "wire"]),
     (
         "postrider",

@@ -79,6 +79,7 @@ impl LookQueue {
             let clock = self.looks.deps.clock.clone();
             let wake = self.later.first_key_value().map(|((time, _), _)| *time);
             let ended = tokio::select! {
+                biased;
                 Some(ended) = self.changes.running.join_next() => ended,
                 Some(ended) = self.reads.running.join_next() => ended,
                 () = clock.sleep_until(wake.unwrap_or(Timestamp::MAX)), if wake.is_some() => {

@@ -24,6 +24,7 @@ pub(crate) async fn watch(
 ) {
     loop {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             () = deps.clock.sleep(LOOK_EVERY) => {}
         }
@@ -35,6 +36,7 @@ pub(crate) async fn watch(
             Ok(())
         };
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             // One that did not end leaves some shards with what was known of them.
             _ = within(&*deps.clock, round) => {}

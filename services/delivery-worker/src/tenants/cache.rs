@@ -1,6 +1,6 @@
 //! The views of tenants that were used last, and the revisions of all that the worker serves.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::limits::CACHED_ENDPOINTS_MAX;
@@ -19,7 +19,8 @@ pub(super) struct Cache {
 
 #[derive(Default)]
 struct Inner {
-    tenants: HashMap<TenantId, Known>,
+    /// In order, as those that are read again are.
+    tenants: BTreeMap<TenantId, Known>,
     /// Whose turn it is to load a tenant.
     turns: HashMap<TenantId, Arc<tokio::sync::Mutex<()>>>,
     /// Endpoints of the views that are held, and one for each view.

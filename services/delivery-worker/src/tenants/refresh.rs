@@ -32,6 +32,7 @@ pub(crate) async fn keep_fresh(
         )
     };
     tokio::select! {
+        biased;
         () = shutdown.cancelled() => {}
         _ = fresh => shutdown.cancelled().await,
     }
@@ -43,6 +44,8 @@ async fn follow_hints(tenants: &Tenants, inputs: &mpsc::Sender<Input>, missed: &
     let mut open = true;
     while open || !loading.is_empty() {
         tokio::select! {
+            biased;
+            Some(()) = loading.next(), if !loading.is_empty() => {}
             hint = hints.recv(), if open && loading.len() < AT_ONCE => match hint {
                 Ok(Hint::Tenant(tenant, revision)) => {
                     loading.push(take_change(tenants, tenant, revision, inputs));
@@ -51,7 +54,6 @@ async fn follow_hints(tenants: &Tenants, inputs: &mpsc::Sender<Input>, missed: &
                 Err(RecvError::Lagged(_)) => missed.notify_one(),
                 Err(RecvError::Closed) => open = false,
             },
-            Some(()) = loading.next(), if !loading.is_empty() => {}
         }
     }
 }
@@ -67,6 +69,7 @@ async fn refresh(
     let mut at = clock.now() + config.refresh;
     loop {
         tokio::select! {
+            biased;
             () = clock.sleep_until(at) => at = clock.now() + config.refresh,
             () = missed.notified() => {}
         }
