@@ -65,6 +65,12 @@ pub(crate) struct HandedOff {
 }
 
 impl HandedOff {
+    /// Adds what came later.
+    fn add(&mut self, later: Self) {
+        self.acks.extend(later.acks);
+        self.released.extend(later.released);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.acks.is_empty() && self.released.is_empty()
     }
@@ -77,6 +83,8 @@ impl HandedOff {
 }
 
 const RETRY: Duration = Duration::from_millis(250);
+/// Wait before a position that could not be saved is saved again: longer than positions of a shard under load are apart, which need no retry.
+const ACK_RETRY: Duration = Duration::from_secs(1);
 /// Lanes that are read at once at a take-over.
 const LANES_PAGE: usize = 500;
 /// Items of the log that are prepared at once: a take-over of several shards reads them together. Each holds at most 1 MiB.
@@ -108,15 +116,23 @@ impl Reader {
         let mut ready: Option<FromLog> = None;
         // What comes next is prepared after what is under way has been handed over.
         let mut settling = false;
+        // What the log did not take is told again, also when nothing follows it: until then its shard looks as if it stood still.
+        let mut owed = HandedOff::default();
         loop {
             settling &= !preparing.is_empty() || ready.is_some();
             let has_place = preparing.len() < PREPARING_MAX && !settling;
             tokio::select! {
                 biased;
                 handed_off = told.recv() => match handed_off {
-                    Some(handed_off) => self.tell(&mut *consumer, handed_off).await,
+                    Some(handed_off) => {
+                        owed.add(handed_off);
+                        owed = self.tell(&mut *consumer, owed).await;
+                    }
                     None => return,
                 },
+                () = self.deps.clock.sleep(ACK_RETRY), if !owed.is_empty() => {
+                    owed = self.tell(&mut *consumer, owed).await;
+                }
                 // What was taken from the log and not handed over is not acked: it is given again after the start.
                 () = shutdown.cancelled() => break,
                 place = items.reserve(), if ready.is_some() => match (place, ready.take()) {
@@ -138,7 +154,8 @@ impl Reader {
         }
         drop(preparing);
         while let Some(handed_off) = told.recv().await {
-            self.tell(&mut *consumer, handed_off).await;
+            owed.add(handed_off);
+            owed = self.tell(&mut *consumer, owed).await;
         }
     }
 
@@ -365,27 +382,35 @@ impl Reader {
         self.deps.clock.sleep(next_wait(error, RETRY)).await;
     }
 
-    async fn tell(&self, consumer: &mut dyn Consumer, HandedOff { acks, released }: HandedOff) {
+    /// Tells the log what is handed off. Returns what it did not take, and may take later.
+    async fn tell(
+        &self,
+        consumer: &mut dyn Consumer,
+        HandedOff { acks, released }: HandedOff,
+    ) -> HandedOff {
+        let mut owed = HandedOff::default();
         let acks: Vec<Ack> =
             acks.into_iter().map(|(shard, (epoch, upto))| Ack { shard, epoch, upto }).collect();
         let acking = async { Ok(consumer.ack(&acks).await) };
         let acked = within(&*self.deps.clock, acking).await;
         let acked =
             acked.unwrap_or_else(|error| acks.iter().map(|_| Err(error.again().into())).collect());
-        for (Ack { shard, upto, .. }, acked) in acks.into_iter().zip(acked) {
+        for (Ack { shard, epoch, upto }, acked) in acks.into_iter().zip(acked) {
             match acked {
                 Ok(()) => self.progress.acked(shard, upto, self.deps.clock.monotonic()),
                 Err(AckError::Fenced) => {
                     tracing::info!(shard = shard.0, "a shard has another owner now");
                 }
                 Err(AckError::Port(error)) => {
-                    tracing::warn!(shard = shard.0, %error, "cannot save the position of a shard; the next one is saved instead");
+                    tracing::warn!(shard = shard.0, %error, "cannot save the position of a shard; it is saved later");
+                    owed.acks.insert(shard, (epoch, upto));
                 }
             }
         }
         for (shard, epoch) in released {
             consumer.release(shard, epoch);
         }
+        owed
     }
 }
 

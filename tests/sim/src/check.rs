@@ -1,8 +1,8 @@
 //! The invariants of `architecture.md` §9, each a function of a history that has come to its end.
 //!
 //! `DL-6` (events of one ordering key reach an endpoint with `Ordering::ByKey` in the log's order, each after the one before has ended) has its place in
-//! [`all`], in a module `order` beside the others: [`Published`](crate::model::Published) has the ordering key and the place in the log, and
-//! [`History::requests`] what was sent when.
+//! [`all`], in a module `order` beside the others: [`Published`](crate::model::Published) has the place in the log, and takes the ordering key from the event that it
+//! is made of; [`History::requests`] says what was sent when.
 
 mod bounds;
 mod delivered;

@@ -61,14 +61,14 @@ fn many(options: &Options) -> ExitCode {
     let threads = options.threads.unwrap_or(cores);
     let end = options.from.saturating_add(options.seeds);
     let step = (options.seeds / 20).max(100);
-    let searched = search(options.from..end, threads, |done| {
+    let searched = search(options.from..end, threads, |done, found| {
+        if let Some(found) = found {
+            println!("{}", found.report);
+        }
         if done.is_multiple_of(step) {
             eprintln!("{done} of {} seeds, {:.0?}", options.seeds, began.elapsed());
         }
     });
-    for found in &searched.found {
-        println!("{}", found.report);
-    }
     println!(
         "{} seeds from {}: {} requests, {} simulated days, {:.1?} on {threads} threads, {} failed",
         searched.histories,

@@ -14,7 +14,6 @@ pub(crate) struct Model {
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
     pub(crate) event: EventRef,
-    pub(crate) time: Timestamp,
     /// When its first attempt is due.
     pub(crate) due: Timestamp,
     /// Its publisher was told that it is durable.
@@ -25,7 +24,6 @@ pub(crate) struct Published {
     pub(crate) identity: String,
     /// It has an idempotency key.
     pub(crate) keyed: bool,
-    pub(crate) ordering_key: Option<String>,
 }
 
 impl Model {
@@ -41,20 +39,19 @@ impl Model {
         let wanted = there.filter(|known| wants(known, event.event_type.as_str()));
         let key = event.idempotency_key.as_deref();
         self.records.push(Published {
-            time,
             due: event.deliver_at.map_or(time, |at| at.max(time)),
             acknowledged,
             wanted: wanted.map(|known| known.uid).collect(),
             identity: key.unwrap_or(event.id.as_str()).to_owned(),
             keyed: key.is_some(),
-            ordering_key: event.ordering_key.as_deref().map(str::to_owned),
             event: EventRef { tenant: event.tenant, id: event.id, at },
         });
     }
 
-    /// The events that an endpoint was to get, oldest first.
+    /// The events that an endpoint was to get, oldest first. Those with a key are left out: a person who takes up a repeat makes a second event of it.
     pub(crate) fn wanted_by(&self, endpoint: EndpointUid) -> Vec<EventRef> {
-        let mine = self.records.iter().filter(|record| record.wanted.contains(&endpoint));
+        let mine =
+            self.records.iter().filter(|record| !record.keyed && record.wanted.contains(&endpoint));
         mine.map(|record| record.event.clone()).collect()
     }
 }

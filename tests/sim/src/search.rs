@@ -36,12 +36,16 @@ pub struct Searched {
     pub found: Vec<Found>,
 }
 
-/// Plays the seeds of a range on so many threads. `told` hears after each history how many there were; it may print.
+/// Plays the seeds of a range on so many threads. `told` hears after each history how many there were, and what it breaks; it may print.
 ///
 /// # Panics
 /// When a thread cannot be started, or a history panics outside of its worker.
 #[must_use]
-pub fn search(seeds: Range<u64>, threads: usize, told: impl Fn(u64) + Sync) -> Searched {
+pub fn search(
+    seeds: Range<u64>,
+    threads: usize,
+    told: impl Fn(u64, Option<&Found>) + Sync,
+) -> Searched {
     let next = AtomicU64::new(seeds.start);
     let failing = AtomicUsize::new(0);
     let searched = Mutex::new(Searched::default());
@@ -58,11 +62,9 @@ pub fn search(seeds: Range<u64>, threads: usize, told: impl Fn(u64) + Sync) -> S
                     searched.histories += 1;
                     searched.requests += requests;
                     searched.lasted += lasted;
-                    if let Some(found) = found {
-                        failing.fetch_add(1, Ordering::Relaxed);
-                        searched.found.push(found);
-                    }
-                    told(searched.histories);
+                    told(searched.histories, found.as_ref());
+                    failing.fetch_add(usize::from(found.is_some()), Ordering::Relaxed);
+                    searched.found.extend(found);
                 }
             });
         }

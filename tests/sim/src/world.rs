@@ -33,7 +33,7 @@ use crate::store::SimStore;
 
 /// Turns of the driver without an entry in the journal, after which nothing is left to do at one moment. In one turn every task that can go on does (the
 /// runtime is built for that); the others are for tasks that give way to their like.
-const TURNS: usize = 4;
+const TURNS: usize = 2;
 
 pub(crate) struct World {
     pub(crate) clock: SimClock,

@@ -22,7 +22,7 @@ fn every_seed_keeps_the_invariants() {
     };
     let began = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let searched = search(0..seeds, threads, |_| {});
+    let searched = search(0..seeds, threads, |_, _| {});
     println!(
         "{} seeds, {} requests, {:.1?} on {threads} threads",
         searched.histories,

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use domain::limits::{ATTEMPT_RETENTION, DEAD_LETTER_RETENTION, DEAD_LETTERS_READ_MAX};
 use domain::{
-    DeadLetter, DeadLetterId, EndpointUid, EventId, EventRef, Fact, FactKind, Resolution, RunId,
-    TenantId, Timestamp,
+    AttemptId, DeadLetter, DeadLetterId, EndpointUid, EventId, EventRef, Fact, FactKind,
+    Resolution, RunId, TenantId, Timestamp,
 };
 use ports::{
     DeadLetterFilter, DeadLetterKey, DeadLetterPage, DeadLetterStore, EventStore, Loaded,
@@ -36,11 +36,16 @@ impl EventStore for MemoryStore {
 
     async fn load(&self, event: &EventRef, endpoint: EndpointUid) -> ports::Result<Loaded> {
         self.read(|state, now| {
-            let mut facts = young(state, now);
-            facts.retain(|fact| fact.event == *event && fact.endpoint == endpoint);
+            let least = AttemptId::from_slice(&[0; 16]).expect("16 bytes");
+            let facts = state.facts.range((event.clone(), endpoint, RunId::LOG, least)..);
+            let facts = facts.map(|(_, fact)| fact);
+            let mine = facts.take_while(|fact| fact.event == *event && fact.endpoint == endpoint);
             Loaded {
                 event: state.events.get(event).map(|(stored, _)| stored.event.clone()),
-                facts: facts.into_iter().cloned().collect(),
+                facts: mine
+                    .filter(|fact| is_young(fact.time, ATTEMPT_RETENTION, now))
+                    .cloned()
+                    .collect(),
             }
         })
     }

@@ -76,7 +76,12 @@ fn policy(chance: &Chance, is_bystander: bool) -> DeliveryPolicy {
         2..=5 => secs(&[1, 5, 30]),
         6..=10 => secs(&[1, 1, 2, 5, 10, 20, 30, 60]),
         11..=15 => secs(&[10, 60, 300, 1_800]),
-        _ => vec![Duration::from_millis(100); 12],
+        // The last step is the pace of probes: one of milliseconds is ten requests a second for as long as the endpoint fails.
+        _ => {
+            let mut steps = vec![Duration::from_millis(100); 11];
+            steps.push(Duration::from_secs(60));
+            steps
+        }
     };
     let concurrency = chance.weighted(&[(60, 64), (20, 4), (20, 1)]);
     let rate_limit = RateLimit::new(5, Duration::from_secs(1)).expect("a rate");
