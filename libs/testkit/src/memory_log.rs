@@ -58,8 +58,6 @@ struct Group {
     began: BTreeMap<Shard, Position>,
     /// Shards that the owner has not released to the member that waits for them.
     asked_back: Option<BTreeSet<Shard>>,
-    /// Counts the owners that have released everything: who has is given it anew, if nobody else is there any more.
-    released: u64,
 }
 
 impl MemoryLog {
@@ -184,9 +182,9 @@ impl State {
         self.groups.get(group).is_some_and(|group| group.asked_back.is_some())
     }
 
-    /// Whether the owner has kept what it took at this count.
-    fn is_held(&self, group: &str, released: u64) -> bool {
-        self.groups.get(group).is_some_and(|group| group.released == released)
+    /// Whether nobody joined, took or released the shards since a member took them in this epoch.
+    fn is_held(&self, group: &str, epoch: Epoch) -> bool {
+        self.groups.get(group).is_some_and(|group| group.epoch == epoch)
     }
 
     fn is_owner(&self, group: &str, member: u64) -> bool {
@@ -262,7 +260,7 @@ impl EventLog for MemoryLog {
             member,
             cursors: Vec::new(),
             is_leaving: false,
-            released: 0,
+            epoch: Epoch::default(),
             turn: 0,
             queue: VecDeque::new(),
         }))
@@ -324,8 +322,8 @@ struct MemoryConsumer {
     cursors: Vec<(Shard, Position)>,
     /// Whether it was told that another member waits for them.
     is_leaving: bool,
-    /// The group's count when it took them.
-    released: u64,
+    /// In which it took them.
+    epoch: Epoch,
     turn: usize,
     queue: VecDeque<ConsumerItem>,
 }
@@ -336,7 +334,7 @@ impl MemoryConsumer {
             return;
         };
         group.epoch.0 += 1;
-        self.released = group.released;
+        self.epoch = group.epoch;
         let lease = Lease::forever();
         if let Some(former) = group.lease.replace(lease.clone()) {
             former.end();
@@ -357,8 +355,7 @@ impl MemoryConsumer {
         let owner = state.is_owner(&self.group, self.member);
         if owner && self.cursors.is_empty() && self.queue.is_empty() {
             self.claim(&mut state);
-        } else if !self.cursors.is_empty() && !(owner && state.is_held(&self.group, self.released))
-        {
+        } else if !self.cursors.is_empty() && !(owner && state.is_held(&self.group, self.epoch)) {
             self.queue.clear();
             let revoked = self.cursors.drain(..);
             self.queue.extend(revoked.map(|(shard, _)| ConsumerItem::Revoked { shard }));
@@ -431,7 +428,8 @@ impl Consumer for MemoryConsumer {
             asked.remove(&shard);
             if asked.is_empty() {
                 group.asked_back = None;
-                group.released += 1;
+                // Who has released everything is given it anew, if nobody else is there any more.
+                group.epoch.0 += 1;
                 // The one that waits is the owner now.
                 group.members.rotate_right(1);
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use domain::record::{Poison, has_own_id};
-use domain::{ApiVersion, Content, Event, LogPosition};
+use domain::{ApiVersion, Content, Event, LogPosition, TenantId};
 use sha2::{Digest, Sha256};
 
 /// Events in one of the two generations of the memory, at about 100 bytes each.
@@ -72,10 +72,17 @@ impl<'a> Mark<'a> {
     /// One key with two bodies is a fault. One id with two is two events: sources of CloudEvents may use the same ids.
     fn digest(&self) -> [u8; 32] {
         let key = self.event.idempotency_key.as_deref();
-        let (kind, by) = key.map_or((0, &self.hash[..]), |key| (1, key.as_bytes()));
-        let digest = Sha256::new().chain_update([kind]).chain_update(self.event.tenant.as_str());
-        digest.chain_update([0]).chain_update(by).finalize().into()
+        let (kind, by) = key.map_or((0, &self.hash[..]), |key| (BY_KEY, key.as_bytes()));
+        digest(kind, &self.event.tenant, by)
     }
+}
+
+/// The kind of what is remembered by its idempotency key.
+const BY_KEY: u8 = 1;
+
+fn digest(kind: u8, tenant: &TenantId, by: &[u8]) -> [u8; 32] {
+    let digest = Sha256::new().chain_update([kind]).chain_update(tenant.as_str());
+    digest.chain_update([0]).chain_update(by).finalize().into()
 }
 
 /// First events that were met lately. Bounded: the older half is forgotten when the newer one is full.
@@ -89,6 +96,17 @@ struct Generations {
 }
 
 impl Recent {
+    /// The store says which event of a key is the first one: its word holds. Otherwise the one that it names would be taken for a repeat here, should its shard
+    /// come to this worker, and nobody would deliver either (DL-1).
+    pub(crate) fn learn(&self, tenant: &TenantId, key: &str, (at, hash): (LogPosition, [u8; 32])) {
+        let digest = digest(BY_KEY, tenant, key.as_bytes());
+        let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        met.old.remove(&digest);
+        if let Some(first) = met.new.get_mut(&digest) {
+            *first = (at, hash);
+        }
+    }
+
     pub(crate) fn meet(&self, mark: &Mark<'_>) -> Standing {
         let digest = mark.digest();
         let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +124,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{ContentType, EventId, EventType, Position, Revision, Shard, TenantId, Timestamp};
+    use domain::{ContentType, EventId, EventType, Position, Revision, Shard, Timestamp};
 
     fn version() -> ApiVersion {
         ApiVersion::parse("2026-01-01").expect("a version")
@@ -149,6 +167,17 @@ mod tests {
         assert_eq!(meet(&recent, &event("k", None, "1"), 4), Some(Standing::First), "an id");
         assert_eq!(meet(&recent, &event("k", None, "1"), 5), Some(Standing::Repeat));
         assert_eq!(meet(&recent, &event("k", None, "2"), 6), Some(Standing::First));
+    }
+
+    #[test]
+    fn the_first_of_a_key_is_the_one_that_the_store_names() {
+        let recent = Recent::default();
+        let (one, other) = (event("e1", Some("k"), "1"), event("e2", Some("k"), "1"));
+        assert_eq!(meet(&recent, &other, 2), Some(Standing::First), "as far as is known");
+        let hash = Mark::of(&one, at(1), &version()).map(|mark| mark.hash).expect("a mark");
+        recent.learn(&one.tenant, "k", (at(1), hash));
+        assert_eq!(meet(&recent, &one, 1), Some(Standing::First), "its shard came here");
+        assert_eq!(meet(&recent, &other, 2), Some(Standing::Repeat));
     }
 
     #[test]

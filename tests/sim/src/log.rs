@@ -125,7 +125,6 @@ impl Consumer for SimConsumer {
             Sabotage::Nothing
             | Sabotage::RowsAreLost
             | Sabotage::RequestsAreDoubled
-            | Sabotage::SuccessesAreLost
             | Sabotage::BodiesAreChanged
             | Sabotage::SchedulesAreHurried => acks.to_vec(),
         };

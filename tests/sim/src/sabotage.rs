@@ -15,8 +15,6 @@ pub enum Sabotage {
     AcksRunAhead,
     /// The sender sends every request twice.
     RequestsAreDoubled,
-    /// The store says of successes that they are durable, and forgets them.
-    SuccessesAreLost,
     /// The sender changes the body that was signed.
     BodiesAreChanged,
     /// Endpoints are given other retry schedules than they asked for: each step is a tenth.

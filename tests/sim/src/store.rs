@@ -5,8 +5,8 @@ mod ports_of;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::{
-    BacklogRow, CommandId, DeadLetter, DeadLetterId, EndpointUid, Epoch, Fact, FactKind, LaneKey,
-    LaneRow, RunId, Shard, TenantId,
+    BacklogRow, CommandId, DeadLetter, DeadLetterId, EndpointUid, Epoch, Fact, LaneKey, LaneRow,
+    RunId, Shard, TenantId,
 };
 use ports::{
     BacklogStore as _, Clock as _, DeadLetterStore, Error, ErrorKind, EventStore as _,
@@ -121,10 +121,7 @@ impl SimStore {
         let memory = &self.memory;
         match write {
             Write::Events(events) => memory.put_events(&events).await,
-            Write::Facts(mut facts) => {
-                if self.sabotage == Sabotage::SuccessesAreLost {
-                    facts.retain(|fact| !is_success(fact));
-                }
+            Write::Facts(facts) => {
                 memory.record(&facts).await?;
                 facts.into_iter().for_each(|fact| self.note(What::Recorded(fact)));
                 Ok(())
@@ -176,14 +173,5 @@ impl SimStore {
 
     fn note(&self, what: What) {
         self.journal.note(self.clock.now(), what);
-    }
-}
-
-fn is_success(fact: &Fact) -> bool {
-    match &fact.kind {
-        FactKind::Attempt(attempt) => {
-            matches!(attempt.outcome, domain::OutcomeKind::Answered(200..=299))
-        }
-        FactKind::DeadLettered(_) | FactKind::Cancelled => false,
     }
 }

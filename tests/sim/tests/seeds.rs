@@ -6,11 +6,11 @@ use std::time::Instant;
 use postrider_sim::{Plan, Sabotage, play, search};
 
 /// Seeds of an ordinary run.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 300;
 /// Seeds of a long one.
 const SEEDS_LONG: u64 = 3_000;
 /// Seeds that are played twice.
-const TWICE: u64 = 24;
+const TWICE: u64 = 16;
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it says how long it took, and reads POSTRIDER_LONG")]
@@ -74,11 +74,6 @@ fn a_schedule_that_is_hurried_breaks_dl_3() {
 #[test]
 fn requests_that_are_doubled_break_dl_4() {
     breaks(Sabotage::RequestsAreDoubled, "DL-4");
-}
-
-#[test]
-fn successes_that_are_lost_break_dl_4() {
-    breaks(Sabotage::SuccessesAreLost, "DL-4");
 }
 
 #[test]

@@ -85,6 +85,7 @@ impl Reader {
             standings.push(match found {
                 Some(found) => {
                     let row = &asked.row;
+                    self.recent.learn(tenant, &asked.key, (found.at, found.body_hash));
                     Standing::beside((row.at, &row.body_hash), (found.at, &found.body_hash))
                 }
                 None => {

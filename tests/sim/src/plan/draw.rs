@@ -43,7 +43,11 @@ fn setup(chance: &Chance, flavour: Flavour) -> Setup {
         shards: chance.weighted(&[(40, 1), (40, 2), (20, 3)]),
         store_ms_max,
         in_flight: if tight { chance.weighted(&[(30, 4), (70, 64)]) } else { 64 },
-        span_records: if tight { chance.weighted(&[(30, 16), (70, 10_000)]) } else { 10_000 },
+        span_records: if tight {
+            chance.weighted(&[(30, SPAN_SMALL), (70, 10_000)])
+        } else {
+            10_000
+        },
         inbox_poll: Duration::from_secs(chance.weighted(&[(40, 1), (60, 20)])),
         asks: chance.percent(35),
         lands_late: chance.percent(40),
@@ -124,6 +128,8 @@ fn behaviour(chance: &Chance) -> Behaviour {
     }
 }
 
+/// Smallest span: one batch of the log is read beyond it, and a successor looks at twice as many records before it sends.
+const SPAN_SMALL: usize = 600;
 const FAILURES: [(u64, u16); 5] = [(60, 500), (15, 503), (10, 302), (10, 408), (5, 999)];
 const REFUSALS: [(u64, u16); 3] = [(50, 410), (25, 401), (25, 404)];
 
