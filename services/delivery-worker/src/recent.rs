@@ -19,6 +19,8 @@ pub(crate) enum Standing {
     Repeat,
     /// The first one lies at another place, and is another event.
     OtherBody,
+    /// Another one of its key was met, and the store has not said yet that it is the first: it is asked for this one too.
+    Unsure,
 }
 
 impl Standing {
@@ -34,10 +36,10 @@ impl Standing {
         }
     }
 
-    /// Whether the event goes on.
+    /// Whether the event goes on. One of which nobody is sure does: twice is better than never.
     pub(crate) fn check(self) -> Result<bool, Poison> {
         match self {
-            Self::First => Ok(true),
+            Self::First | Self::Unsure => Ok(true),
             Self::Repeat => Ok(false),
             Self::OtherBody => Err(Poison {
                 field: "postrider_idempotency_key",
@@ -91,8 +93,17 @@ pub(crate) struct Recent(Mutex<Generations>);
 
 #[derive(Default)]
 struct Generations {
-    new: HashMap<[u8; 32], (LogPosition, [u8; 32])>,
-    old: HashMap<[u8; 32], (LogPosition, [u8; 32])>,
+    new: HashMap<[u8; 32], Met>,
+    old: HashMap<[u8; 32], Met>,
+}
+
+/// The first one that was met, as far as is known.
+#[derive(Clone, Copy)]
+struct Met {
+    at: LogPosition,
+    hash: [u8; 32],
+    /// The store says so, or is not asked.
+    is_sure: bool,
 }
 
 impl Recent {
@@ -103,20 +114,23 @@ impl Recent {
         let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         met.old.remove(&digest);
         if let Some(first) = met.new.get_mut(&digest) {
-            *first = (at, hash);
+            *first = Met { at, hash, is_sure: true };
         }
     }
 
     pub(crate) fn meet(&self, mark: &Mark<'_>) -> Standing {
         let digest = mark.digest();
         let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, hash)) = met.new.get(&digest).or_else(|| met.old.get(&digest)) {
-            return Standing::beside((mark.at, &mark.hash), (*at, hash));
+        if let Some(first) = met.new.get(&digest).or_else(|| met.old.get(&digest)) {
+            let standing = Standing::beside((mark.at, &mark.hash), (first.at, &first.hash));
+            let is_known = first.is_sure || standing == Standing::First;
+            return if is_known { standing } else { Standing::Unsure };
         }
         if met.new.len() == GENERATION_MAX {
             met.old = std::mem::take(&mut met.new);
         }
-        met.new.insert(digest, (mark.at, mark.hash));
+        let is_sure = mark.event.idempotency_key.is_none();
+        met.new.insert(digest, Met { at: mark.at, hash: mark.hash, is_sure });
         Standing::First
     }
 }
@@ -161,6 +175,9 @@ mod tests {
         let recent = Recent::default();
         let keyed = event("e1", Some("k"), "1");
         assert_eq!(meet(&recent, &keyed, 1), Some(Standing::First));
+        assert_eq!(meet(&recent, &event("e2", Some("k"), "1"), 2), Some(Standing::Unsure));
+        let hash = Mark::of(&keyed, at(1), &version()).map(|mark| mark.hash).expect("a mark");
+        recent.learn(&keyed.tenant, "k", (at(1), hash));
         assert_eq!(meet(&recent, &event("e2", Some("k"), "1"), 2), Some(Standing::Repeat));
         assert_eq!(meet(&recent, &event("e1", Some("k"), "2"), 3), Some(Standing::OtherBody));
         assert_eq!(meet(&recent, &keyed, 1), Some(Standing::First), "read again");

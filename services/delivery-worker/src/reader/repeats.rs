@@ -34,7 +34,7 @@ impl Reader {
             let Some(mark) = Mark::of(event, record.at, &self.config.api_version) else { continue };
             let standing = self.recent.meet(&mark);
             match &event.idempotency_key {
-                Some(key) if standing == Standing::First => {
+                Some(key) if matches!(standing, Standing::First | Standing::Unsure) => {
                     let row = IdempotencyRow {
                         event: event.id.clone(),
                         at: mark.at,
@@ -78,26 +78,22 @@ impl Reader {
         asked: &[Asked],
     ) -> ports::Result<Vec<Standing>> {
         let keys: Vec<&str> = asked.iter().map(|asked| &*asked.key).collect();
-        let found = self.deps.idempotency.get(tenant, &keys).await?;
-        let mut new: Vec<(&str, IdempotencyRow)> = Vec::new();
-        let mut standings = Vec::with_capacity(asked.len());
-        for (asked, found) in asked.iter().zip(found) {
-            standings.push(match found {
-                Some(found) => {
-                    let row = &asked.row;
-                    self.recent.learn(tenant, &asked.key, (found.at, found.body_hash));
-                    Standing::beside((row.at, &row.body_hash), (found.at, &found.body_hash))
-                }
-                None => {
-                    new.push((&asked.key, asked.row.clone()));
-                    Standing::First
-                }
-            });
-        }
+        let mut found = self.deps.idempotency.get(tenant, &keys).await?;
+        let new = asked.iter().zip(&found).filter(|(_, found)| found.is_none());
+        let new: Vec<(&str, IdempotencyRow)> =
+            new.map(|(asked, _)| (&*asked.key, asked.row.clone())).collect();
         if !new.is_empty() {
             self.deps.idempotency.put(tenant, &new).await?;
+            // Of several that were new at the same moment, here or elsewhere, the store kept one: all go by that.
+            found = self.deps.idempotency.get(tenant, &keys).await?;
         }
-        Ok(standings)
+        let standings = asked.iter().zip(found).map(|(asked, found)| {
+            let Some(found) = found else { return Standing::First };
+            self.recent.learn(tenant, &asked.key, (found.at, found.body_hash));
+            let row = &asked.row;
+            Standing::beside((row.at, &row.body_hash), (found.at, &found.body_hash))
+        });
+        Ok(standings.collect())
     }
 }
 
