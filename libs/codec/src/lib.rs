@@ -8,6 +8,7 @@
 mod config;
 mod delivery;
 mod event;
+mod event_type;
 mod fact;
 mod job;
 mod line;
@@ -23,6 +24,7 @@ pub use delivery::{
     encode_command, encode_dead_letter, encode_lane,
 };
 pub use event::{decode_event, encode_event};
+pub use event_type::{decode_schemas, decode_type_entry, encode_schemas, encode_type_entry};
 pub use fact::{decode_fact_kind, encode_fact_kind, reason_code};
 pub use job::{decode_job, encode_job};
 pub use line::{decode_held, decode_line, encode_held, encode_line};

@@ -51,6 +51,8 @@ fn damaged_rows_are_errors_and_never_panics() {
             let _ = decode_dead_letter(&changed);
             let _ = decode_endpoint(&changed);
             let _ = decode_subscription(&changed);
+            let _ = decode_type_entry(&changed);
+            let _ = decode_schemas(&changed);
         }
     }
 }

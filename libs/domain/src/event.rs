@@ -1,5 +1,6 @@
 //! Events: what publishers say happened.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -81,6 +82,12 @@ impl ApiVersion {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

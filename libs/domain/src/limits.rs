@@ -20,6 +20,30 @@ pub const CHANNEL_BYTES_MAX: usize = 128;
 pub const API_VERSION_BYTES_MAX: usize = 32;
 /// Farthest a scheduled delivery may lie ahead (spec §3).
 pub const DELIVER_TIME_AHEAD_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Most event types that a tenant registers: their entries, of at most 5 KB, are read whole when one of them changed.
+pub const EVENT_TYPES_PER_TENANT_MAX: usize = 1_000;
+/// Most versions of an event type that have a schema.
+pub const SCHEMA_VERSIONS_MAX: usize = 32;
+/// Largest JSON Schema, in bytes of its text.
+pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of all schemas of one tenant: they lie in one partition of the cluster's store.
+pub const SCHEMA_BYTES_PER_TENANT_MAX: u64 = 64 * 1024 * 1024;
+/// Deepest nesting of a JSON Schema, references followed: compiling and checking go down by recursion.
+pub const SCHEMA_DEPTH_MAX: usize = 64;
+/// Most subschemas of a JSON Schema and values of its enumerations, references followed: checking a value costs at most their number times the value's.
+pub const SCHEMA_NODES_MAX: usize = 2_000;
+/// Most `unevaluatedProperties` and `unevaluatedItems` of a JSON Schema, references followed: nested ones may double the work each.
+pub const SCHEMA_UNEVALUATED_MAX: usize = 8;
+/// Most regular expressions of a JSON Schema, references followed.
+pub const SCHEMA_PATTERNS_MAX: usize = 64;
+/// Largest compiled form of a regular expression in a JSON Schema, in bytes, and as much again while it matches; matching is linear in the text.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 256 * 1024;
+/// Most memory for schemas that are kept compiled, counted by what each may take at most.
+pub const COMPILED_SCHEMA_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Calls of one process whose events are checked by schemas at the same time; others wait.
+pub const SCHEMA_CHECKS_AT_ONCE: usize = 4;
+/// Longest part of a message that comes from a schema or from data, in characters.
+pub const QUOTE_CHARS_MAX: usize = 200;
 /// How long an idempotency key is remembered (spec §2).
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 3_600);
 

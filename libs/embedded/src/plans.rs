@@ -40,7 +40,13 @@ fn no_statement_of_the_store_scans() {
 
 #[test]
 fn pages_and_lists_come_sorted_from_their_indexes() {
-    let sorted = ["FROM backlog", "redrive < 2 AND endpoint", "attempt = 1 AND", "FROM lanes"];
+    let sorted = [
+        "FROM backlog",
+        "redrive < 2 AND endpoint",
+        "attempt = 1 AND",
+        "FROM lanes",
+        "FROM event_types",
+    ];
     for sql in store::statements() {
         if sql.contains("ORDER BY") && sorted.iter().any(|part| sql.contains(part)) {
             let steps = plan(&store::KIND, sql);

@@ -7,6 +7,7 @@ mod backlog;
 mod config;
 mod config_write;
 mod dead_letters;
+mod event_types;
 mod events;
 mod expiry;
 mod idempotency;
@@ -31,10 +32,14 @@ use crate::writer::{Cost, State, Writer};
 pub(crate) const KIND: Kind = Kind {
     name: "store.db",
     application_id: 0x5052_5354,
-    format: 3,
+    format: 4,
     page_size: 8_192,
     schema: include_str!("store/schema.sql"),
-    upgrades: &[include_str!("store/upgrade_2.sql"), include_str!("store/upgrade_3.sql")],
+    upgrades: &[
+        include_str!("store/upgrade_2.sql"),
+        include_str!("store/upgrade_3.sql"),
+        include_str!("store/upgrade_4.sql"),
+    ],
     vital: &["tenants", "endpoints", "subscriptions", "lanes"],
 };
 
@@ -149,6 +154,11 @@ pub(crate) fn statements() -> Vec<&'static str> {
         dead_letters::LIST,
         dead_letters::TAKE,
         dead_letters::RESOLVE,
+        event_types::GET,
+        event_types::LIST,
+        event_types::TYPE_REVISION,
+        event_types::PUT,
+        event_types::DELETE,
         events::PUT_EVENT,
         events::KEEP_EVENT,
         events::EVENT,

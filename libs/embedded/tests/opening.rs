@@ -130,7 +130,7 @@ async fn a_store_of_the_first_format_gets_what_it_lacks_and_keeps_what_it_has() 
     engine.close().await;
     let file = rusqlite::Connection::open(dir.path().join("store.db")).expect("open");
     file.execute_batch(
-        "DROP TABLE jobs; DROP TABLE lines; DROP TABLE held; PRAGMA user_version = 1;",
+        "DROP TABLE jobs; DROP TABLE lines; DROP TABLE held; DROP TABLE event_types; PRAGMA user_version = 1;",
     )
     .expect("as it was");
     file.close().expect("closed");
@@ -141,6 +141,9 @@ async fn a_store_of_the_first_format_gets_what_it_lacks_and_keeps_what_it_has() 
         );
         let lines = Stores::of(&engine.store()).lines;
         assert_eq!(lines.of_shard(Shard(0), None, 10).await.expect("the table is there"), []);
+        let types = Stores::of(&engine.store()).event_types;
+        let listed = types.list(&tenant.id, None, 10).await.expect("the table is there");
+        assert!(listed.is_empty());
         let found = Stores::of(&engine.store()).config.revision(&tenant.id).await.expect("read");
         assert!(found.is_some(), "the tenant is there");
         engine.close().await;

@@ -177,6 +177,14 @@ pub struct TenantConfig {
     pub subscriptions: Vec<Subscription>,
 }
 
+impl TenantConfig {
+    /// A tenant that has nothing at a revision.
+    #[must_use]
+    pub fn empty(revision: Revision) -> Self {
+        Self { revision, endpoints: Vec::new(), subscriptions: Vec::new() }
+    }
+}
+
 /// What publishing remembers of a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdempotencyRow {

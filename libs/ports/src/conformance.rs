@@ -10,6 +10,7 @@ mod dead_letters;
 mod delivery;
 mod event_log;
 mod event_log_groups;
+mod event_types;
 mod events;
 mod feed;
 mod idempotency;
@@ -34,6 +35,7 @@ pub use dead_letters::*;
 pub use delivery::*;
 pub use event_log::*;
 pub use event_log_groups::*;
+pub use event_types::*;
 pub use events::*;
 pub use feed::*;
 pub use idempotency::*;
@@ -98,6 +100,7 @@ pub async fn store_suite(fixture: &impl StoreFixture) {
     inbox_store_suite(fixture).await;
     dead_letter_store_suite(fixture).await;
     config_store_suite(fixture).await;
+    event_type_store_suite(fixture).await;
     idempotency_store_suite(fixture).await;
     job_store_suite(fixture).await;
 }

@@ -14,6 +14,7 @@ mod delivery_store;
 mod error;
 mod event_log;
 mod event_store;
+mod event_type_store;
 mod job_store;
 mod key_provider;
 mod lease;
@@ -37,6 +38,7 @@ pub use event_log::{
     Ack, AckError, Appended, Bounds, Consumer, ConsumerItem, EventLog, LogRecord, RangePage, Shards,
 };
 pub use event_store::{EventStore, Loaded, StoredEvent};
+pub use event_type_store::EventTypeStore;
 pub use job_store::JobStore;
 pub use key_provider::{KeyError, KeyProvider};
 pub use lease::{Hold, Lease};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    BacklogStore, ConfigStore, DeadLetterStore, EventStore, IdempotencyStore, InboxStore, JobStore,
-    LaneStore, LineStore,
+    BacklogStore, ConfigStore, DeadLetterStore, EventStore, EventTypeStore, IdempotencyStore,
+    InboxStore, JobStore, LaneStore, LineStore,
 };
 
 /// Every store port of one adapter.
@@ -24,6 +24,8 @@ pub struct Stores {
     pub dead_letters: Arc<dyn DeadLetterStore>,
     /// Configuration.
     pub config: Arc<dyn ConfigStore>,
+    /// Registered event types.
+    pub event_types: Arc<dyn EventTypeStore>,
     /// Jobs.
     pub jobs: Arc<dyn JobStore>,
     /// Idempotency keys.
@@ -41,6 +43,7 @@ impl Stores {
             + InboxStore
             + DeadLetterStore
             + ConfigStore
+            + EventTypeStore
             + JobStore
             + IdempotencyStore,
     {
@@ -52,6 +55,7 @@ impl Stores {
             inbox: Arc::clone(store) as _,
             dead_letters: Arc::clone(store) as _,
             config: Arc::clone(store) as _,
+            event_types: Arc::clone(store) as _,
             jobs: Arc::clone(store) as _,
             idempotency: Arc::clone(store) as _,
         }

@@ -7,6 +7,7 @@ mod config_write;
 mod dead_letter_lists;
 mod dead_letter_runs;
 mod dead_letters;
+mod event_types;
 mod events;
 mod idempotency;
 mod inbox;

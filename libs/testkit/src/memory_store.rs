@@ -2,6 +2,7 @@
 
 mod config;
 mod delivery;
+mod event_types;
 mod events;
 mod jobs;
 mod lines;
@@ -14,8 +15,8 @@ use async_trait::async_trait;
 use domain::limits::{ATTEMPT_RETENTION, DEAD_LETTER_RETENTION, IDEMPOTENCY_TTL, JOB_RETENTION};
 use domain::{
     AttemptId, BacklogKey, BacklogRow, Command, CommandId, DeadLetter, DeadLetterId, EndpointUid,
-    EventRef, Fact, HeldRow, Job, JobId, LaneKey, LaneRow, Line, LineRow, Position, Resolution,
-    RunId, Shard, TenantId, Timestamp,
+    EventRef, EventType, Fact, HeldRow, Job, JobId, LaneKey, LaneRow, Line, LineRow, Position,
+    RegisteredType, Resolution, RunId, Shard, TenantId, Timestamp,
 };
 use ports::{Clock, ConfigFeed, Hint, IdempotencyRow, StoredEvent, Tenant, TenantConfig};
 use tokio::sync::broadcast;
@@ -48,6 +49,7 @@ struct State {
     tenants: BTreeMap<TenantId, (Tenant, TenantConfig)>,
     keys: BTreeMap<(TenantId, String), IdempotencyRow>,
     jobs: BTreeMap<(TenantId, JobId), Job>,
+    types: BTreeMap<(TenantId, EventType), RegisteredType>,
 }
 
 struct Dead {

@@ -2,6 +2,7 @@
 
 mod config;
 mod delivery;
+mod event_type;
 mod fact;
 mod job;
 mod line;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> Vec<Sample> {
     all.extend(config::all());
     all.extend(job::all());
     all.extend(line::all());
+    all.extend(event_type::all());
     all
 }
 

@@ -145,7 +145,7 @@ pub(super) fn put_subscription(
     Ok(Applied::Done(revision))
 }
 
-fn raise(conn: &Connection, tenant: &TenantId) -> Result<Revision, Fault> {
+pub(super) fn raise(conn: &Connection, tenant: &TenantId) -> Result<Revision, Fault> {
     let raised: i64 = conn.prepare_cached(RAISE)?.query_row([tenant.as_str()], |row| row.get(0))?;
     Ok(Revision(raised.cast_unsigned()))
 }

@@ -77,3 +77,8 @@ CREATE UNIQUE INDEX endpoints_uid ON endpoints(uid);
 CREATE TABLE subscriptions(
   tenant TEXT NOT NULL, endpoint TEXT NOT NULL, subscription TEXT NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL,
   PRIMARY KEY(tenant, endpoint, subscription)) WITHOUT ROWID;
+
+-- Registered event types. The schemas lie behind all that lists read: up to 2 MB a type.
+CREATE TABLE event_types(
+  tenant TEXT NOT NULL, event_type TEXT NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL, schemas BLOB NOT NULL,
+  PRIMARY KEY(tenant, event_type));

@@ -1,6 +1,9 @@
 //! Changes of tenants' configuration: read what the change is about, decide, and write it with the tenant's next revision if that is still the next one.
 
-use domain::{EndpointId, EndpointUid, Revision, Subscription, SubscriptionId, TenantId};
+use domain::{
+    EndpointId, EndpointUid, EventType, RegisteredType, Revision, Subscription, SubscriptionId,
+    TenantId,
+};
 use ports::{Applied, EndpointConfig, Error, ErrorKind, Expect, StateChange, Tenant};
 use scylla::value::{CqlTimestamp, CqlValue};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -37,6 +40,11 @@ pub(super) enum Change<'a> {
         to: Option<&'a Subscription>,
         expect: Expect,
     },
+    PutType {
+        event_type: &'a EventType,
+        to: Option<&'a RegisteredType>,
+        expect: Expect,
+    },
 }
 
 /// Turns of this process: a tenant's changes go one after the other.
@@ -56,7 +64,7 @@ impl Turns {
 }
 
 /// What a look at the tenant decided.
-enum Decision {
+pub(super) enum Decision {
     /// Nothing changes, for this reason.
     Refused(Applied),
     /// These rows change, with the revision.
@@ -123,6 +131,9 @@ impl Store {
             Change::SetState { uid, change } => self.decide_state(tenant, uid, change, next).await,
             Change::PutSubscription { endpoint, subscription, to, expect } => {
                 self.decide_subscription((tenant, endpoint, subscription), to, expect, next).await
+            }
+            Change::PutType { event_type, to, expect } => {
+                self.decide_type((tenant, event_type), to, expect, next).await
             }
         }
     }
@@ -248,7 +259,7 @@ impl Store {
         body.map(|body| codec::decode_endpoint(&body)).transpose().map_err(undecodable(TABLE))
     }
 
-    async fn body(
+    pub(super) async fn body(
         &self,
         tenant: &TenantId,
         kind: &str,
@@ -283,7 +294,7 @@ impl Store {
         self.put_row(&subscription.tenant, SUBSCRIPTION, endpoint, id, Some(body))
     }
 
-    fn put_row(
+    pub(super) fn put_row(
         &self,
         tenant: &TenantId,
         kind: &str,
@@ -296,7 +307,7 @@ impl Store {
         self.config.put.step(vec![text(tenant.as_str()), text(kind), text(name), text(part), body])
     }
 
-    fn delete_row(&self, tenant: &TenantId, kind: &str, name: &str, part: &str) -> Step {
+    pub(super) fn delete_row(&self, tenant: &TenantId, kind: &str, name: &str, part: &str) -> Step {
         self.config.delete.step(vec![text(tenant.as_str()), text(kind), text(name), text(part)])
     }
 }

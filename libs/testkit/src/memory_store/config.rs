@@ -13,11 +13,7 @@ impl ConfigStore for MemoryStore {
             if state.tenants.contains_key(&tenant.id) {
                 return Applied::Exists;
             }
-            let config = TenantConfig {
-                revision: Revision(1),
-                endpoints: Vec::new(),
-                subscriptions: Vec::new(),
-            };
+            let config = TenantConfig::empty(Revision(1));
             state.tenants.insert(tenant.id.clone(), (tenant.clone(), config));
             Applied::Done(Revision(1))
         })
