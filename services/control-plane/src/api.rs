@@ -10,6 +10,8 @@ mod endpoint_mask;
 mod endpoint_service;
 mod event;
 mod event_service;
+mod event_type;
+mod event_type_service;
 mod job;
 mod job_service;
 mod policy;
@@ -30,6 +32,7 @@ use wire::api::v1::dead_letter_service_server::DeadLetterServiceServer;
 use wire::api::v1::delivery_service_server::DeliveryServiceServer;
 use wire::api::v1::endpoint_service_server::EndpointServiceServer;
 use wire::api::v1::event_service_server::EventServiceServer;
+use wire::api::v1::event_type_service_server::EventTypeServiceServer;
 use wire::api::v1::job_service_server::JobServiceServer;
 use wire::api::v1::subscription_service_server::SubscriptionServiceServer;
 
@@ -45,6 +48,7 @@ pub fn build(config: Config, deps: Deps) -> (Routes, JobRunner) {
     let endpoints = endpoint_service::Endpoints(Arc::clone(&app));
     let subscriptions = subscription_service::Subscriptions(Arc::clone(&app));
     let events = event_service::Events(Arc::clone(&app));
+    let event_types = event_type_service::EventTypes(Arc::clone(&app));
     let deliveries = delivery_service::Deliveries(Arc::clone(&app));
     let dead_letters = dead_letter_service::DeadLetters(Arc::clone(&app));
     let jobs = job_service::Jobs(Arc::clone(&app));
@@ -52,6 +56,7 @@ pub fn build(config: Config, deps: Deps) -> (Routes, JobRunner) {
     let routes = Routes::new(EndpointServiceServer::new(endpoints))
         .add_service(SubscriptionServiceServer::new(subscriptions))
         .add_service(EventServiceServer::new(events).max_decoding_message_size(REQUEST_BYTES_MAX))
+        .add_service(EventTypeServiceServer::new(event_types))
         .add_service(DeliveryServiceServer::new(deliveries))
         .add_service(DeadLetterServiceServer::new(dead_letters))
         .add_service(JobServiceServer::new(jobs));

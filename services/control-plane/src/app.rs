@@ -16,14 +16,18 @@ mod endpoint_test;
 mod endpoints;
 mod error;
 mod event_list;
+mod event_types;
 mod events;
 mod jobs;
+mod known_types;
 mod names;
 mod outage;
 mod page;
 mod publish;
+mod publish_checks;
 mod request_id;
 mod resend;
+mod schema;
 mod secrets;
 mod seed;
 mod subscriptions;
@@ -44,7 +48,7 @@ pub use tenants::ensure_default_tenant;
 pub(crate) use dead_letter_list::DeadLetterQuery;
 pub(crate) use dead_letters::{DeadLetterView, RedriveTarget};
 pub(crate) use deliveries::{AttemptView, DeliveryView};
-pub(crate) use endpoint_draft::EndpointDraft;
+pub(crate) use endpoint_draft::{EndpointDraft, check_text};
 pub(crate) use endpoint_health::Health;
 pub(crate) use endpoint_state::{StateVerb, disable_text};
 pub(crate) use endpoints::{
@@ -52,10 +56,14 @@ pub(crate) use endpoints::{
 };
 pub(crate) use error::{Error, Faults, Violation};
 pub(crate) use event_list::TimeRange;
+pub(crate) use event_types::{
+    CreateEventType, EventTypeDraft, name_of_type, schema_field, uid_of_type,
+};
 pub(crate) use jobs::{JobView, LettersVerb, Replay};
 pub(crate) use names::tenant as parse_tenant;
 pub(crate) use names::{
-    DeadLetterName, DeliveryName, EndpointName, EndpointScope, EventName, JobName, SubscriptionName,
+    DeadLetterName, DeliveryName, EndpointName, EndpointScope, EventName, EventTypeName, JobName,
+    SubscriptionName,
 };
 pub(crate) use page::{Page, PageRequest};
 pub(crate) use publish::{Publish, PublishDraft, PublishFailure, Published};
@@ -75,6 +83,7 @@ pub(crate) struct App {
     pub(crate) deps: Deps,
     pub(crate) revisions: tenants::Revisions,
     pub(crate) loaded: tenants::LoadedTenants,
+    pub(crate) types: known_types::KnownTypes,
     pub(crate) outage: outage::Outage,
     pub(crate) watchers: watchers::Watchers,
     /// A job was asked for in this process.
@@ -89,6 +98,7 @@ impl App {
             deps,
             revisions: tenants::Revisions::default(),
             loaded: tenants::LoadedTenants::default(),
+            types: known_types::KnownTypes::default(),
             watchers: watchers::Watchers::default(),
             job_asked: tokio::sync::Notify::new(),
         }

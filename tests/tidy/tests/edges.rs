@@ -54,7 +54,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
 const BOTTOM: &str = "domain";
 
 /// Vendors, and the crates that may name them in their sources.
-const VENDORS: [(&str, &[&str], &str); 19] = [
+const VENDORS: [(&str, &[&str], &str); 20] = [
     ("rdkafka", &["eventlog-kafka"], "the log is a port; its Kafka adapter speaks to Kafka"),
     ("scylla", &["store-scylla"], "the store is a port; its adapter speaks CQL"),
     ("rusqlite", &["embedded"], "the embedded engine owns its files"),
@@ -101,6 +101,7 @@ const VENDORS: [(&str, &[&str], &str); 19] = [
     ("tonic-health", &["control-plane", "postrider"], PROTOBUF),
     ("tonic-reflection", &["control-plane"], PROTOBUF),
     ("prometheus-client", &["runtime"], "roles count with what `runtime::metrics` gives"),
+    ("jsonschema", &["control-plane"], "events are checked where they are published"),
     ("axum", &["control-plane", "console", "gateway"], "listeners belong to roles"),
 ];
 

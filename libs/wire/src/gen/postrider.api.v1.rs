@@ -3998,6 +3998,9 @@ pub struct PublishResult {
     /// Why this event could not be appended; absent when it is durable. Publish it again when the code is UNAVAILABLE.
     #[prost(message, optional, tag = "3")]
     pub error: ::core::option::Option<super::super::super::google::rpc::Status>,
+    /// What the publisher should know although nothing failed, in words: that the event's type is deprecated. Absent otherwise.
+    #[prost(string, tag = "4")]
+    pub warning: ::prost::alloc::string::String,
 }
 /// Asks to deliver an event anew.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4687,6 +4690,809 @@ pub mod event_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "postrider.api.v1.EventService";
     impl<T> tonic::server::NamedService for EventServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// A registered event type: what it means, and what its data looks like. Events of types that are not registered are as good
+/// as any other.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EventType {
+    /// Resource name, `tenants/{tenant}/eventTypes/{event_type}`. The last part is the type itself, such as
+    /// `payment.completed`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Made by the server, new at each create.
+    #[prost(string, tag = "2")]
+    pub uid: ::prost::alloc::string::String,
+    /// What it means, for people; at most 1 000 characters.
+    #[prost(string, tag = "3")]
+    pub description: ::prost::alloc::string::String,
+    /// Whether publishers shall use it no more. Nothing fails: results of publishing carry a `warning`, and lists show it.
+    /// Default false.
+    #[prost(bool, tag = "4")]
+    pub deprecated: bool,
+    /// Whether `data` must conform to the schema of the event's `api_version` when it is published through this API. It is
+    /// refused then when it does not, when it is no JSON, and when that version has no schema: INVALID_ARGUMENT
+    /// `SCHEMA_VIOLATION`. Records of plain Kafka producers are not checked. Needs a schema at least. Default false.
+    #[prost(bool, tag = "5")]
+    pub validate: bool,
+    /// JSON Schemas of `data` by `api_version` (`\[A-Za-z0-9._-\]{1,32}`), as texts: at most 32 of at most 64 KiB each, nested at
+    /// most 64 deep, with at most 2 000 subschemas and values of `enum`, and 64 patterns. Draft 2020-12 unless `$schema` names 2019-09, 7, 6 or 4. References stay
+    /// within the schema (`#/$defs/money`) and do not lead back to themselves; patterns are those of Rust's regex crate, which
+    /// have no look-around and no back-references. INVALID_ARGUMENT otherwise. Lists leave them out.
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub schemas: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The versions that have a schema, in order; lists show these alone.
+    #[prost(string, repeated, tag = "7")]
+    pub api_versions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When it was registered.
+    #[prost(message, optional, tag = "8")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it last changed.
+    #[prost(message, optional, tag = "9")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Changes with each revision. Send it back to change only what was read: ABORTED when it is no longer current.
+    /// Absent: the last writer wins.
+    #[prost(string, tag = "10")]
+    pub etag: ::prost::alloc::string::String,
+}
+/// Asks to register an event type.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateEventTypeRequest {
+    /// The tenant, `tenants/{tenant}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// The type, `resource.action`: two or more segments of `\[a-zA-Z0-9_\]` joined by dots, at most 256 bytes. `postrider.` is
+    /// reserved for operational events.
+    #[prost(string, tag = "2")]
+    pub event_type_id: ::prost::alloc::string::String,
+    /// What is registered. Its `name` and what the server alone sets are ignored.
+    #[prost(message, optional, tag = "3")]
+    pub event_type: ::core::option::Option<EventType>,
+    /// A UUID4 that makes a repeat safe: the same id and request within 24 h get the same answer.
+    /// INVALID_ARGUMENT `REQUEST_ID_REUSED` with another request. Default: none.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
+    /// True: check the request, change nothing, answer as if. Default false.
+    #[prost(bool, tag = "5")]
+    pub validate_only: bool,
+}
+/// What was registered.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateEventTypeResponse {
+    /// The event type.
+    #[prost(message, optional, tag = "1")]
+    pub event_type: ::core::option::Option<EventType>,
+}
+/// Asks for one event type.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetEventTypeRequest {
+    /// Its name, `tenants/{tenant}/eventTypes/{event_type}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// One event type.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetEventTypeResponse {
+    /// The event type.
+    #[prost(message, optional, tag = "1")]
+    pub event_type: ::core::option::Option<EventType>,
+}
+/// Asks for a tenant's event types.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListEventTypesRequest {
+    /// The tenant, `tenants/{tenant}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// The most to give at once. Default 50, more than 1 000 is taken as 1 000. INVALID_ARGUMENT when negative.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before. Default: the first page. INVALID_ARGUMENT when it is not from the same list.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of event types.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListEventTypesResponse {
+    /// The event types, newest first, without `schemas`.
+    #[prost(message, repeated, tag = "1")]
+    pub event_types: ::prost::alloc::vec::Vec<EventType>,
+    /// Gets the next page; empty on the last one.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks to change an event type.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateEventTypeRequest {
+    /// The event type with its new values; `name` says which one.
+    #[prost(message, optional, tag = "1")]
+    pub event_type: ::core::option::Option<EventType>,
+    /// The fields to change, such as `deprecated`; `schemas` replaces all there are. Default: those that are populated.
+    /// INVALID_ARGUMENT for a path that does not exist.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// A UUID4 that makes a repeat safe: the same id and request within 24 h get the same answer. Default: none.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+    /// True: check the request, change nothing, answer as if. Default false.
+    #[prost(bool, tag = "4")]
+    pub validate_only: bool,
+}
+/// The event type after the change.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateEventTypeResponse {
+    /// The event type.
+    #[prost(message, optional, tag = "1")]
+    pub event_type: ::core::option::Option<EventType>,
+}
+/// Asks to delete an event type.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteEventTypeRequest {
+    /// Its name, `tenants/{tenant}/eventTypes/{event_type}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Delete only this revision: ABORTED when it is not current. Default: whatever revision.
+    #[prost(string, tag = "2")]
+    pub etag: ::prost::alloc::string::String,
+    /// A UUID4 that makes a repeat safe: the same id and request within 24 h get the same answer. Default: none.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The event type is deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteEventTypeResponse {}
+/// Generated client implementations.
+pub mod event_type_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Registered event types. An event published after a change was acknowledged is checked by what the change says.
+    ///
+    /// Every method answers NOT_FOUND when what it names does not exist, and INVALID_ARGUMENT with `BadRequest` details when
+    /// a field is malformed.
+    #[derive(Debug, Clone)]
+    pub struct EventTypeServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl EventTypeServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> EventTypeServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> EventTypeServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            EventTypeServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Registers an event type. ALREADY_EXISTS when it is registered; RESOURCE_EXHAUSTED `QUOTA_EXCEEDED` when the tenant has
+        /// 1 000 already, or 64 MiB of schemas.
+        pub async fn create_event_type(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateEventTypeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateEventTypeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.api.v1.EventTypeService/CreateEventType",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "postrider.api.v1.EventTypeService",
+                        "CreateEventType",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads one event type with its schemas.
+        pub async fn get_event_type(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetEventTypeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetEventTypeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.api.v1.EventTypeService/GetEventType",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("postrider.api.v1.EventTypeService", "GetEventType"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists a tenant's event types, newest first, without their schemas.
+        pub async fn list_event_types(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListEventTypesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEventTypesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.api.v1.EventTypeService/ListEventTypes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "postrider.api.v1.EventTypeService",
+                        "ListEventTypes",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes an event type. What was published stays. ABORTED when the etag is not current; RESOURCE_EXHAUSTED
+        /// `QUOTA_EXCEEDED` when the tenant had more than 64 MiB of schemas then.
+        pub async fn update_event_type(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateEventTypeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateEventTypeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.api.v1.EventTypeService/UpdateEventType",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "postrider.api.v1.EventTypeService",
+                        "UpdateEventType",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes an event type: events of it are published and delivered as before, and checked no more.
+        pub async fn delete_event_type(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteEventTypeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteEventTypeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.api.v1.EventTypeService/DeleteEventType",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "postrider.api.v1.EventTypeService",
+                        "DeleteEventType",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod event_type_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with EventTypeServiceServer.
+    #[async_trait]
+    pub trait EventTypeService: std::marker::Send + std::marker::Sync + 'static {
+        /// Registers an event type. ALREADY_EXISTS when it is registered; RESOURCE_EXHAUSTED `QUOTA_EXCEEDED` when the tenant has
+        /// 1 000 already, or 64 MiB of schemas.
+        async fn create_event_type(
+            &self,
+            request: tonic::Request<super::CreateEventTypeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateEventTypeResponse>,
+            tonic::Status,
+        >;
+        /// Reads one event type with its schemas.
+        async fn get_event_type(
+            &self,
+            request: tonic::Request<super::GetEventTypeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetEventTypeResponse>,
+            tonic::Status,
+        >;
+        /// Lists a tenant's event types, newest first, without their schemas.
+        async fn list_event_types(
+            &self,
+            request: tonic::Request<super::ListEventTypesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEventTypesResponse>,
+            tonic::Status,
+        >;
+        /// Changes an event type. What was published stays. ABORTED when the etag is not current; RESOURCE_EXHAUSTED
+        /// `QUOTA_EXCEEDED` when the tenant had more than 64 MiB of schemas then.
+        async fn update_event_type(
+            &self,
+            request: tonic::Request<super::UpdateEventTypeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateEventTypeResponse>,
+            tonic::Status,
+        >;
+        /// Deletes an event type: events of it are published and delivered as before, and checked no more.
+        async fn delete_event_type(
+            &self,
+            request: tonic::Request<super::DeleteEventTypeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteEventTypeResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Registered event types. An event published after a change was acknowledged is checked by what the change says.
+    ///
+    /// Every method answers NOT_FOUND when what it names does not exist, and INVALID_ARGUMENT with `BadRequest` details when
+    /// a field is malformed.
+    #[derive(Debug)]
+    pub struct EventTypeServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> EventTypeServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for EventTypeServiceServer<T>
+    where
+        T: EventTypeService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/postrider.api.v1.EventTypeService/CreateEventType" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateEventTypeSvc<T: EventTypeService>(pub Arc<T>);
+                    impl<
+                        T: EventTypeService,
+                    > tonic::server::UnaryService<super::CreateEventTypeRequest>
+                    for CreateEventTypeSvc<T> {
+                        type Response = super::CreateEventTypeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateEventTypeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EventTypeService>::create_event_type(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateEventTypeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.api.v1.EventTypeService/GetEventType" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetEventTypeSvc<T: EventTypeService>(pub Arc<T>);
+                    impl<
+                        T: EventTypeService,
+                    > tonic::server::UnaryService<super::GetEventTypeRequest>
+                    for GetEventTypeSvc<T> {
+                        type Response = super::GetEventTypeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetEventTypeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EventTypeService>::get_event_type(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetEventTypeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.api.v1.EventTypeService/ListEventTypes" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListEventTypesSvc<T: EventTypeService>(pub Arc<T>);
+                    impl<
+                        T: EventTypeService,
+                    > tonic::server::UnaryService<super::ListEventTypesRequest>
+                    for ListEventTypesSvc<T> {
+                        type Response = super::ListEventTypesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListEventTypesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EventTypeService>::list_event_types(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListEventTypesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.api.v1.EventTypeService/UpdateEventType" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateEventTypeSvc<T: EventTypeService>(pub Arc<T>);
+                    impl<
+                        T: EventTypeService,
+                    > tonic::server::UnaryService<super::UpdateEventTypeRequest>
+                    for UpdateEventTypeSvc<T> {
+                        type Response = super::UpdateEventTypeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateEventTypeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EventTypeService>::update_event_type(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateEventTypeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.api.v1.EventTypeService/DeleteEventType" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteEventTypeSvc<T: EventTypeService>(pub Arc<T>);
+                    impl<
+                        T: EventTypeService,
+                    > tonic::server::UnaryService<super::DeleteEventTypeRequest>
+                    for DeleteEventTypeSvc<T> {
+                        type Response = super::DeleteEventTypeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteEventTypeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EventTypeService>::delete_event_type(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteEventTypeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for EventTypeServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "postrider.api.v1.EventTypeService";
+    impl<T> tonic::server::NamedService for EventTypeServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -184,6 +184,7 @@ pub(crate) fn to_wire(results: Vec<Published>) -> v1::PublishEventsResponse {
         error: result
             .failure
             .map(|failure| status::of_failure(failure, &format!("events[{index}]"))),
+        warning: result.warning.unwrap_or_default(),
     });
     v1::PublishEventsResponse { results: results.collect() }
 }

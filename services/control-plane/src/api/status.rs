@@ -24,6 +24,10 @@ impl From<Error> for Status {
         match error {
             Error::Invalid(violations) => fields(Details::reason("INVALID_FIELD"), violations)
                 .status(Code::InvalidArgument, message),
+            Error::SchemaViolation(violations) => {
+                fields(Details::reason("SCHEMA_VIOLATION"), violations)
+                    .status(Code::InvalidArgument, message)
+            }
             Error::NotFound(_) => Details::reason("NOT_FOUND").status(Code::NotFound, message),
             Error::AlreadyExists(_) => {
                 Details::reason("ALREADY_EXISTS").status(Code::AlreadyExists, message)

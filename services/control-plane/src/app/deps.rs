@@ -6,7 +6,8 @@ use domain::egress_policy::EgressPolicy;
 use domain::{ApiVersion, limits};
 use ports::{
     BacklogStore, Clock, ConfigFeed, ConfigStore, DeadLetterStore, EventLog, EventStore,
-    IdempotencyStore, InboxStore, JobStore, KeyProvider, LaneStore, Observations, Rng,
+    EventTypeStore, IdempotencyStore, InboxStore, JobStore, KeyProvider, LaneStore, Observations,
+    Rng,
 };
 
 use crate::telemetry::Metrics;
@@ -42,6 +43,8 @@ pub struct Deps {
     pub log: Arc<dyn EventLog>,
     /// Tenants, endpoints, subscriptions, sealed secrets.
     pub config: Arc<dyn ConfigStore>,
+    /// Registered event types.
+    pub event_types: Arc<dyn EventTypeStore>,
     /// Keys of publishers, and request ids.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// Bodies and facts.

@@ -29,6 +29,9 @@ pub(crate) enum Error {
     /// Fields are wrong; at least one.
     #[error("{}", summary(.0))]
     Invalid(Vec<Violation>),
+    /// Events do not conform to the schemas of their types; at least one.
+    #[error("{}", summary(.0))]
+    SchemaViolation(Vec<Violation>),
     /// What the call names is not there.
     #[error("{0} does not exist")]
     NotFound(String),
@@ -147,7 +150,7 @@ fn job_text(state: JobState) -> &'static str {
 pub(crate) struct Faults(Vec<Violation>);
 
 /// Most faults in one answer.
-const FAULTS_MAX: usize = 20;
+pub(crate) const FAULTS_MAX: usize = 20;
 
 impl Faults {
     pub(crate) fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
@@ -184,6 +187,11 @@ impl Faults {
     /// The value, without which there is no going on; when it is missing, all faults so far.
     pub(crate) fn need<T>(&mut self, value: Option<T>) -> Result<T, Error> {
         value.ok_or_else(|| Error::Invalid(std::mem::take(&mut self.0)))
+    }
+
+    /// All faults so far.
+    pub(crate) fn into_violations(self) -> Vec<Violation> {
+        self.0
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use domain::{DeadLetterId, EndpointId, EventId, IdError, JobId, SubscriptionId, TenantId};
+use domain::{
+    DeadLetterId, EndpointId, EventId, EventType, IdError, JobId, SubscriptionId, TenantId,
+};
 use uuid::Uuid;
 
 use super::error::Violation;
@@ -33,6 +35,13 @@ pub(crate) struct SubscriptionName {
 pub(crate) struct EventName {
     pub(crate) tenant: TenantId,
     pub(crate) event: EventId,
+}
+
+/// `tenants/{tenant}/eventTypes/{event_type}`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct EventTypeName {
+    pub(crate) tenant: TenantId,
+    pub(crate) event_type: EventType,
 }
 
 /// `tenants/{tenant}/endpoints/{endpoint}/deliveries/{event}`.
@@ -71,6 +80,12 @@ impl fmt::Display for SubscriptionName {
 impl fmt::Display for EventName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tenants/{}/events/{}", self.tenant, self.event)
+    }
+}
+
+impl fmt::Display for EventTypeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tenants/{}/eventTypes/{}", self.tenant, self.event_type)
     }
 }
 
@@ -195,6 +210,16 @@ impl EventName {
     }
 }
 
+impl EventTypeName {
+    pub(crate) fn parse(field: &str, text: &str) -> Result<Self, Violation> {
+        let [tenant, event_type] = split(field, text, "tenants/*/eventTypes/*")?;
+        Ok(Self {
+            tenant: id(field, TenantId::parse(tenant))?,
+            event_type: id(field, EventType::parse(event_type))?,
+        })
+    }
+}
+
 impl DeliveryName {
     pub(crate) fn parse(field: &str, text: &str) -> Result<Self, Violation> {
         let [tenant, endpoint, event] = split(field, text, "tenants/*/endpoints/*/deliveries/*")?;
@@ -238,6 +263,15 @@ mod tests {
         let text = "tenants/default/endpoints/shop/deliveries/evt_1";
         let name = DeliveryName::parse("name", text).expect("valid");
         assert_eq!(name.to_string(), text);
+    }
+
+    #[test]
+    fn a_type_is_the_last_part_of_its_name() {
+        let text = "tenants/default/eventTypes/payment.completed";
+        let name = EventTypeName::parse("name", text).expect("valid");
+        assert_eq!(name.to_string(), text);
+        let fault = EventTypeName::parse("name", "tenants/a/eventTypes/payment");
+        assert!(fault.expect_err("one segment").description.contains("event type"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Publishing events (spec §2; architecture §6).
 //!
-//! One call costs one read of the tenant's revision, at most one read and one write of idempotency rows, and one append; nothing is awaited per event.
+//! One call costs one read of the tenant's revision (and, after a change of it, one of the registered types), at most one read and one write of idempotency rows, and one append; nothing is awaited per event.
 //!
 //! *Dramatis personae.* Under `<key>` lies the row of an idempotency key: event, place, hash of the body. Under `event <id>` lies the same row again for an
 //! event whose id the publisher did not use as key, so that the event is found by id before its first attempt; no key has a blank.
@@ -15,6 +15,7 @@ use domain::{
 };
 use ports::{Appended, ErrorKind, IdempotencyRow};
 
+use super::known_types::TypesAt;
 use super::seed::uuid_v7;
 use super::{App, Error};
 
@@ -66,6 +67,8 @@ pub(crate) struct Published {
     pub(crate) duplicate: bool,
     /// Why it is not durable.
     pub(crate) failure: Option<PublishFailure>,
+    /// What the publisher should know although nothing failed.
+    pub(crate) warning: Option<String>,
 }
 
 /// Why one event of a batch is not durable.
@@ -93,6 +96,15 @@ enum Plan {
     Known(EventId),
 }
 
+impl Plan {
+    fn appends(&self) -> bool {
+        match self {
+            Self::Append { .. } => true,
+            Self::SameAs(_) | Self::Known(_) => false,
+        }
+    }
+}
+
 /// An idempotency key with the hash of what it stands for.
 #[derive(Clone)]
 struct Keyed {
@@ -106,7 +118,8 @@ impl App {
     /// Publishes a batch whose events are valid in themselves: answers once all that has no failure is durable.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without the tenant, [`Error::IdempotencyKeyReused`] for a key that came with another body; nothing was appended.
+    /// [`Error::NotFound`] without the tenant, [`Error::IdempotencyKeyReused`] for a key that came with another body, [`Error::SchemaViolation`] for data
+    /// that does not conform; nothing was appended.
     pub(crate) async fn publish(&self, call: Publish) -> Result<Vec<Published>, Error> {
         let revision = self.revisions.read(&self.deps, &call.tenant).await?;
         let revision =
@@ -114,12 +127,15 @@ impl App {
         let now = self.deps.clock.now();
         let mut plans = self.plan(&call, now)?;
         self.mark_known(&call, &mut plans).await?;
+        let types = self.known_types(&call.tenant, revision).await?;
+        // What was published before stays published, whatever its type asks for now: repeating a call is safe.
+        self.check_conformity(&types, &new_ones(&plans, &call.drafts)).await?;
         if call.validate_only {
-            return Ok(results(&plans, &HashMap::new()));
+            return Ok(warned(&types, &call, results(&plans, &HashMap::new())));
         }
         let outcomes = self.append(&call, &plans, revision, now).await;
         let failures = self.remember(&call.tenant, &plans, outcomes, now).await;
-        let results = results(&plans, &failures);
+        let results = warned(&types, &call, results(&plans, &failures));
         self.deps.metrics.published(&results);
         Ok(results)
     }
@@ -310,8 +326,11 @@ fn results(plans: &[Plan], failures: &HashMap<usize, PublishFailure>) -> Vec<Pub
                 id: id.clone(),
                 duplicate: false,
                 failure: failures.get(&index).cloned(),
+                warning: None,
             },
-            Plan::Known(id) => Published { id: id.clone(), duplicate: true, failure: None },
+            Plan::Known(id) => {
+                Published { id: id.clone(), duplicate: true, failure: None, warning: None }
+            }
             Plan::SameAs(earlier) => {
                 let earlier = results.get(*earlier);
                 let mut same = earlier.expect("duplicates follow their first one").clone();
@@ -320,6 +339,21 @@ fn results(plans: &[Plan], failures: &HashMap<usize, PublishFailure>) -> Vec<Pub
             }
         };
         results.push(result);
+    }
+    results
+}
+
+/// What is to be appended, with its index in the batch.
+fn new_ones<'d>(plans: &[Plan], drafts: &'d [PublishDraft]) -> Vec<(usize, &'d PublishDraft)> {
+    let all = plans.iter().zip(drafts).enumerate();
+    let new = all.filter(|(_, (plan, _))| plan.appends());
+    new.map(|(index, (_, draft))| (index, draft)).collect()
+}
+
+/// Adds what publishers should know of the types.
+fn warned(types: &TypesAt, call: &Publish, mut results: Vec<Published>) -> Vec<Published> {
+    for (result, draft) in results.iter_mut().zip(&call.drafts) {
+        result.warning = types.warning(&draft.event_type);
     }
     results
 }

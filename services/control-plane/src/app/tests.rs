@@ -3,6 +3,7 @@
 mod dead_letters;
 mod deliveries;
 mod endpoints;
+mod event_types;
 mod lists;
 mod publishing;
 mod secrets;

@@ -132,6 +132,7 @@ impl Engine {
             inbox: stores.inbox,
             dead_letters: stores.dead_letters,
             jobs: stores.jobs,
+            event_types: stores.event_types,
             feed: self.feed.clone(),
             observations: self.observations.clone(),
             keys: self.keys.clone(),

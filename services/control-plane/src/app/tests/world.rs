@@ -47,6 +47,7 @@ impl World {
             backlog: store.clone(),
             inbox: store.clone(),
             jobs: store.clone(),
+            event_types: store.clone(),
             dead_letters: store.clone(),
             feed: Arc::new(MemoryFeed::new()),
             keys: Arc::new(PlainKeys::new()),
