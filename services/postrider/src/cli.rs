@@ -7,6 +7,7 @@ mod dead_letter;
 mod delivery;
 mod endpoint;
 mod event;
+mod event_type;
 mod job;
 mod json;
 mod listen;
@@ -99,6 +100,9 @@ pub(crate) enum Command {
     /// Publish events, look at them, send them again
     #[command(subcommand)]
     Event(event::Command),
+    /// What events there are, what their data looks like, and whether it is checked
+    #[command(subcommand)]
+    EventType(event_type::Command),
     /// One event for one endpoint, over all its attempts
     #[command(subcommand)]
     Delivery(delivery::Command),
@@ -131,6 +135,7 @@ pub(crate) async fn run(
         Command::Endpoint(command) => endpoint::run(command, &api, terminal).await?,
         Command::Subscription(command) => subscription::run(command, &api).await?,
         Command::Event(command) => event::run(command, &api).await?,
+        Command::EventType(command) => event_type::run(command, &api).await?,
         Command::Delivery(command) => {
             match delivery::run(command, &api, global.output, terminal).await? {
                 Some(answer) => answer,

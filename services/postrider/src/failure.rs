@@ -96,6 +96,9 @@ fn api_hint(status: &Status) -> Option<&'static str> {
         Some("TOO_MANY_SECRETS") => {
             return Some("wait until one ends, or revoke the old ones with --grace-period 0");
         }
+        Some("SCHEMA_VIOLATION") => {
+            return Some("`postrider event-type get TYPE` shows the schemas");
+        }
         _ => {}
     }
     match status.code() {

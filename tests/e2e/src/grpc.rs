@@ -6,6 +6,7 @@ use wire::api::v1::dead_letter_service_client::DeadLetterServiceClient;
 use wire::api::v1::delivery_service_client::DeliveryServiceClient;
 use wire::api::v1::endpoint_service_client::EndpointServiceClient;
 use wire::api::v1::event_service_client::EventServiceClient;
+use wire::api::v1::event_type_service_client::EventTypeServiceClient;
 use wire::api::v1::subscription_service_client::SubscriptionServiceClient;
 
 use crate::DEADLINE;
@@ -44,6 +45,12 @@ impl Grpc {
     #[must_use]
     pub fn events(&self) -> EventServiceClient<Channel> {
         EventServiceClient::new(self.channel())
+    }
+
+    /// Returns a client of `EventTypeService`.
+    #[must_use]
+    pub fn event_types(&self) -> EventTypeServiceClient<Channel> {
+        EventTypeServiceClient::new(self.channel())
     }
 
     /// Returns a client of `DeliveryService`.

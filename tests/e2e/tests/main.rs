@@ -14,6 +14,7 @@ mod cli_reads;
 mod clients;
 mod cloudevents;
 mod doctor;
+mod event_types;
 mod filters;
 mod grpc;
 mod grpc_verbs;

@@ -13,6 +13,7 @@ use wire::api::v1::dead_letter_service_client::DeadLetterServiceClient;
 use wire::api::v1::delivery_service_client::DeliveryServiceClient;
 use wire::api::v1::endpoint_service_client::EndpointServiceClient;
 use wire::api::v1::event_service_client::EventServiceClient;
+use wire::api::v1::event_type_service_client::EventTypeServiceClient;
 use wire::api::v1::job_service_client::JobServiceClient;
 use wire::api::v1::subscription_service_client::SubscriptionServiceClient;
 
@@ -116,6 +117,10 @@ impl Api {
     service!(
         /// Events.
         events, EventServiceClient
+    );
+    service!(
+        /// Registered event types.
+        event_types, EventTypeServiceClient
     );
     service!(
         /// Deliveries and attempts.

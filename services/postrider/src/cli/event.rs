@@ -136,7 +136,9 @@ async fn publish(args: PublishArgs, api: &Api) -> Result<Answer, Failure> {
     });
     let failed = answer.results.iter().any(|result| result.error.is_some());
     let shown = Answer::table(&answer, &["ID", "DUPLICATE", "ERROR"], rows)?;
-    Ok(shown.failed_if(failed))
+    let warnings = answer.results.iter().map(|result| result.warning.clone());
+    let warnings = warnings.filter(|warning| !warning.is_empty());
+    Ok(warnings.fold(shown, Answer::note).failed_if(failed))
 }
 
 async fn list(
