@@ -29,6 +29,7 @@ mod postrider;
 mod report;
 mod scenario;
 mod sink;
+mod targets;
 mod usage;
 
 use std::process::ExitCode;

@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use anyhow::bail;
 use clap::{Parser, ValueEnum};
+use serde::Serialize;
+
+/// Endpoints that the targets of CPU a delivery are for.
+pub(crate) const TARGET_ENDPOINTS: u16 = 100;
 
 /// Measures the real `postrider` binary on this machine, beside a bare HTTP client.
 #[derive(Debug, Parser)]
@@ -67,13 +71,17 @@ pub(crate) struct Options {
     /// Events that wait in the log in the scenario `kafka`, for each second of a run
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=100_000))]
     pub(crate) waiting: u64,
+    /// How often the worker alone is measured on each log in the scenario `kafka`, by turns: one such run says little
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=99), default_value_t = 5)]
+    pub(crate) drains: u16,
     /// Where the report goes
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     pub(crate) out: PathBuf,
 }
 
 /// What is measured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Scenario {
     /// Start-up time, memory and CPU of a process with nothing to do
     Idle,
@@ -81,6 +89,8 @@ pub(crate) enum Scenario {
     Single,
     /// Many events a call
     Batch,
+    /// `batch` on 100 endpoints: what the whole process is to cost a delivery
+    Whole,
     /// One event a call at half of what `single` reached, or at `--rate`: the latency
     Steady,
     /// The same rate without and with dead endpoints: what they do to the others' p99
@@ -90,8 +100,15 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    const ALL: [Self; 6] =
-        [Self::Idle, Self::Single, Self::Batch, Self::Steady, Self::Isolation, Self::Kafka];
+    const ALL: [Self; 7] = [
+        Self::Idle,
+        Self::Single,
+        Self::Batch,
+        Self::Whole,
+        Self::Steady,
+        Self::Isolation,
+        Self::Kafka,
+    ];
 }
 
 /// How the generator publishes.
@@ -149,6 +166,15 @@ impl std::fmt::Display for Rate {
 impl Options {
     pub(crate) fn origins(&self) -> u16 {
         self.origins.unwrap_or(self.endpoints)
+    }
+
+    /// Ports of the sink: each endpoint of the largest scenario asked for has one, up to the hundred of the targets.
+    pub(crate) fn ports(&self) -> u16 {
+        let largest = match self.asks_for(Scenario::Whole) {
+            true => self.endpoints.max(TARGET_ENDPOINTS),
+            false => self.endpoints,
+        };
+        self.origins.unwrap_or(largest)
     }
 
     pub(crate) fn asks_for(&self, scenario: Scenario) -> bool {

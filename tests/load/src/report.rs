@@ -12,10 +12,15 @@ use crate::idle::Idle;
 use crate::kafka::Comparison;
 use crate::limit::Limit;
 use crate::machine::Machine;
+use crate::options::{Options, Rate, Scenario};
 use crate::scenario::Run;
+use crate::targets::{self, Figures, Target};
 
 /// W0 before and after may differ by so much; above it the machine was too busy for the figures to be published.
 const DRIFT_MAX: f64 = 0.05;
+
+/// Callers that the targets of publishing are for.
+const TARGET_CALLERS: u16 = 64;
 
 /// All that was measured.
 #[derive(Debug, Serialize)]
@@ -30,13 +35,21 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
     pub(crate) isolation: Option<Isolation>,
     pub(crate) kafka: Option<Comparison>,
+    pub(crate) targets: Vec<Target>,
 }
 
 /// A scenario and its runs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
+    pub(crate) scenario: Scenario,
     pub(crate) name: String,
     pub(crate) runs: Vec<Run>,
+}
+
+impl Row {
+    fn p99(&self) -> f64 {
+        median(&self.runs, |run| run.latency.p99_ms)
+    }
 }
 
 /// The same load without and with dead endpoints.
@@ -94,7 +107,24 @@ impl Report {
                 median(idle, |run| run.cpu_percent)
             );
         }
+        targets::describe(&self.targets, &mut out);
         out
+    }
+
+    /// What has a target.
+    pub(crate) fn figures(&self, options: &Options) -> Figures {
+        let row = |scenario| self.rows.iter().find(|row| row.scenario == scenario);
+        let of = |scenario, figure: fn(&Run) -> f64| row(scenario).map(|r| median(&r.runs, figure));
+        let publishes = options.callers == TARGET_CALLERS && options.rate == Rate::Max;
+        let single = |figure| of(Scenario::Single, figure).filter(|_| publishes);
+        Figures {
+            limit_us: self.limit_cpu(),
+            whole_us: of(Scenario::Whole, |run| run.cpu_us),
+            isolation: self.isolation.as_ref().map(Isolation::ratio),
+            ack_ms: single(|run| run.ack.p99_ms),
+            acks_per_second: single(|run| run.events_per_second),
+            ..Figures::default()
+        }
     }
 
     fn limit_cpu(&self) -> f64 {
@@ -131,7 +161,7 @@ impl Report {
         out.push_str("| scenario | events/s accepted | deliveries/s | of W0 | CPU µs/delivery (user) | × W0 | latency p50 / p99 ms | ack p50 / p99 ms | peak RSS MB | refused | missing |\n");
         out.push_str("|---|---|---|---|---|---|---|---|---|---|---|\n");
         let limit_rate = median(&self.limits, |limit| limit.requests_per_second);
-        for Row { name, runs } in &self.rows {
+        for Row { name, runs, .. } in &self.rows {
             let deliveries = median(runs, |run| run.deliveries_per_second);
             let cpu = median(runs, |run| run.cpu_us);
             let _ = writeln!(
@@ -151,7 +181,7 @@ impl Report {
             );
         }
         out.push('\n');
-        for Row { name, runs } in &self.rows {
+        for Row { name, runs, .. } in &self.rows {
             if let Some(reason) = runs.iter().find_map(|run| run.first_refusal.as_ref()) {
                 let _ = writeln!(out, "First refusal of \"{name}\": {reason}\n");
             }
@@ -160,8 +190,12 @@ impl Report {
 }
 
 impl Isolation {
+    /// The healthy endpoints' p99 with sick ones over theirs without.
+    fn ratio(&self) -> f64 {
+        ratio(self.with.p99(), self.without.p99())
+    }
+
     fn describe(&self, out: &mut String) {
-        let p99 = |row: &Row| median(&row.runs, |run| run.latency.p99_ms);
         let p50 = |row: &Row| median(&row.runs, |run| run.latency.p50_ms);
         let (without, with) = (&self.without, &self.with);
         let _ = writeln!(
@@ -169,11 +203,11 @@ impl Isolation {
             "Isolation, latency of the healthy endpoints: {} p50 {:.1} ms, p99 {:.1} ms; {} p50 {:.1} ms, p99 {:.1} ms: **p99 ratio {:.2}** (deliveries to them missing: {}).\n",
             without.name,
             p50(without),
-            p99(without),
+            without.p99(),
             with.name,
             p50(with),
-            p99(with),
-            ratio(p99(with), p99(without)),
+            with.p99(),
+            self.ratio(),
             with.runs.iter().map(|run| run.missing).sum::<i64>()
         );
     }
