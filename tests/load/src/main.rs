@@ -3,7 +3,8 @@
 //! *Dramatis personae.* The real `postrider` binary runs as a child process on a fresh directory; only its CPU time and memory
 //! are reported. The generator ([`generator`]) publishes over keep-alive connections, the receivers ([`sink`]) live in a thread
 //! of their own. W0 ([`limit`]) is a bare HTTP client that sends the same signed body to the same sink: what no sender
-//! built on the same HTTP library can beat, so each figure is also given relative to it (`reference/performance.md` §6).
+//! built on the same HTTP library can beat, so each figure is also given relative to it (`reference/performance.md` §6). The engine alone ([`engine`]) runs in
+//! this process, on a thread of its own (ADR 26). What is to be reached, and whether it is, stands at the end of the report ([`targets`]).
 //!
 //! Deliberately absent: assertions. A shared machine makes wall-clock limits lie; the table says what was measured and under
 //! which load, and a person judges. Linux only: CPU time and memory are read from `/proc`.
@@ -15,6 +16,7 @@
 )]
 
 mod drain;
+mod engine;
 mod figures;
 mod generator;
 mod idle;
@@ -35,6 +37,10 @@ mod usage;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+
+/// The product's (ADR 22): its engine runs in this process too, beside W0 (ADR 26).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let options = options::Options::parse();

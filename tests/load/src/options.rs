@@ -91,6 +91,8 @@ pub(crate) enum Scenario {
     Batch,
     /// `batch` on 100 endpoints: what the whole process is to cost a delivery
     Whole,
+    /// The delivery worker and the HTTP client alone, on 100 endpoints, log and store in memory: fan-out 1 and 10
+    Engine,
     /// One event a call at half of what `single` reached, or at `--rate`: the latency
     Steady,
     /// The same rate without and with dead endpoints: what they do to the others' p99
@@ -100,11 +102,12 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Idle,
         Self::Single,
         Self::Batch,
         Self::Whole,
+        Self::Engine,
         Self::Steady,
         Self::Isolation,
         Self::Kafka,
@@ -170,7 +173,7 @@ impl Options {
 
     /// Ports of the sink: each endpoint of the largest scenario asked for has one, up to the hundred of the targets.
     pub(crate) fn ports(&self) -> u16 {
-        let largest = match self.asks_for(Scenario::Whole) {
+        let largest = match self.asks_for(Scenario::Whole) || self.asks_for(Scenario::Engine) {
             true => self.endpoints.max(TARGET_ENDPOINTS),
             false => self.endpoints,
         };

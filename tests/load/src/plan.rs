@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::runtime::Runtime;
 
+use crate::engine;
 use crate::idle::{self, Idle};
 use crate::limit::{self, Limit};
 use crate::machine::{Machine, load_average};
@@ -20,6 +21,8 @@ use crate::sink::Sink;
 use crate::targets::judge;
 use crate::{postrider, report};
 
+/// Endpoints that each event goes to in the scenario `engine`.
+const FAN_OUTS: [u16; 2] = [1, 10];
 /// W0 needs less time: nothing in it has to warm up.
 const LIMIT_TIME: Duration = Duration::from_secs(3);
 
@@ -68,6 +71,10 @@ impl Plan<'_> {
         if options.asks_for(Scenario::Steady) {
             rows.push(self.row(runtime, Scenario::Steady, &self.steady(fixed))?);
         }
+        let engine = match options.asks_for(Scenario::Engine) {
+            true => self.engine()?,
+            false => Vec::new(),
+        };
         let isolation = if options.asks_for(Scenario::Isolation) && options.dead > 0 {
             Some(self.isolation(runtime, fixed)?)
         } else {
@@ -86,6 +93,7 @@ impl Plan<'_> {
             limits,
             idle,
             rows,
+            engine,
             isolation,
             kafka,
             targets: Vec::new(),
@@ -124,6 +132,26 @@ impl Plan<'_> {
             runs.push(idle::measure(self.binary).await?);
         }
         Ok(runs)
+    }
+
+    /// Without a process: in a thread of this one.
+    fn engine(&self) -> Result<Vec<engine::Row>> {
+        let mut rows = Vec::new();
+        for fan_out in FAN_OUTS {
+            let setup = self.engine_alone(fan_out);
+            let mut row = engine::Row { fan_out, runs: Vec::new() };
+            for _ in 0..self.options.runs {
+                report::note(&format!("engine alone, fan-out {fan_out}"));
+                let run = engine::measure(setup.clone(), self.sink)?;
+                report::note(&format!(
+                    "  {:.0} deliveries/s, {:.1} µs each, {:.1} of it log and store in memory",
+                    run.deliveries_per_second, run.cpu_us, run.ports_us
+                ));
+                row.runs.push(run);
+            }
+            rows.push(row);
+        }
+        Ok(rows)
     }
 
     fn row(

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::engine;
 use crate::figures::{median, ratio};
 use crate::idle::Idle;
 use crate::kafka::Comparison;
 use crate::limit::Limit;
 use crate::machine::Machine;
-use crate::options::{Options, Rate, Scenario};
+use crate::options::{Options, Rate, Scenario, TARGET_ENDPOINTS};
 use crate::scenario::Run;
 use crate::targets::{self, Figures, Target};
 
@@ -33,6 +34,8 @@ pub(crate) struct Report {
     pub(crate) limits: Vec<Limit>,
     pub(crate) idle: Option<Vec<Idle>>,
     pub(crate) rows: Vec<Row>,
+    /// By fan-out.
+    pub(crate) engine: Vec<engine::Row>,
     pub(crate) isolation: Option<Isolation>,
     pub(crate) kafka: Option<Comparison>,
     pub(crate) targets: Vec<Target>,
@@ -92,6 +95,9 @@ impl Report {
         );
         self.limit_table(&mut out);
         self.load_table(&mut out);
+        if !self.engine.is_empty() {
+            engine::describe(&self.engine, TARGET_ENDPOINTS, self.limit_cpu(), &mut out);
+        }
         if let Some(isolation) = &self.isolation {
             isolation.describe(&mut out);
         }
@@ -115,10 +121,16 @@ impl Report {
     pub(crate) fn figures(&self, options: &Options) -> Figures {
         let row = |scenario| self.rows.iter().find(|row| row.scenario == scenario);
         let of = |scenario, figure: fn(&Run) -> f64| row(scenario).map(|r| median(&r.runs, figure));
+        let fan_out = |number| {
+            let row = self.engine.iter().find(|row| row.fan_out == number);
+            row.map(engine::Row::cpu_us)
+        };
         let publishes = options.callers == TARGET_CALLERS && options.rate == Rate::Max;
         let single = |figure| of(Scenario::Single, figure).filter(|_| publishes);
         Figures {
             limit_us: self.limit_cpu(),
+            engine_us: fan_out(1),
+            fan_out_us: fan_out(10),
             whole_us: of(Scenario::Whole, |run| run.cpu_us),
             isolation: self.isolation.as_ref().map(Isolation::ratio),
             ack_ms: single(|run| run.ack.p99_ms),

@@ -13,7 +13,21 @@ const LAYERS: [(&str, &[&str]); 21] = [
     ("tidy", &[]),
     ("e2e", &["store-scylla", "signing", "wire"]),
     ("sim", &["delivery-worker", "runtime", "testkit", "ports", "delivery", "signing", "domain"]),
-    ("load", &["domain", "embedded", "eventlog-kafka", "ports", "runtime", "signing", "wire"]),
+    (
+        "load",
+        &[
+            "delivery-worker",
+            "embedded",
+            "eventlog-kafka",
+            "egress",
+            "runtime",
+            "testkit",
+            "wire",
+            "ports",
+            "signing",
+            "domain",
+        ],
+    ),
     (
         "postrider",
         &[

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Plan;
+use crate::engine;
 use crate::figures::median;
 use crate::generator::Load;
 use crate::options::{Options, Rate, TARGET_ENDPOINTS};
@@ -63,6 +64,19 @@ impl Plan<'_> {
         setup.fan_out = 1;
         setup.load.groups = TARGET_ENDPOINTS;
         (format!("{batch} a call × {callers} callers, max, {TARGET_ENDPOINTS} endpoints"), setup)
+    }
+
+    /// The engine alone on the endpoints of its target.
+    pub(super) fn engine_alone(&self, fan_out: u16) -> engine::Setup {
+        engine::Setup {
+            endpoints: TARGET_ENDPOINTS,
+            fan_out,
+            size: self.size(),
+            epoch: self.epoch,
+            undelivered_max: self.options.undelivered_max,
+            time: Duration::from_secs(self.options.seconds),
+            urls: (0..TARGET_ENDPOINTS).map(|index| self.sink.url(index)).collect(),
+        }
     }
 
     pub(super) fn steady(&self, rate: f64) -> (String, Setup<'_>) {
