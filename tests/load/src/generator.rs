@@ -1,5 +1,6 @@
 //! Publishes events at a rate, or as fast as they are delivered.
 
+mod bulk;
 mod pace;
 mod publisher;
 
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use tokio::task::JoinSet;
 
+pub(crate) use self::bulk::publish;
 pub(crate) use self::pace::Pace;
 use self::publisher::Publisher;
 pub(crate) use self::publisher::{Event, event_type};
@@ -153,6 +155,7 @@ impl Caller {
                 .map(|index| Event {
                     group: (turn.number * batch + index) % u64::from(self.load.groups),
                     data: self.load.epoch.data(turn.scheduled, self.load.size),
+                    deliver_time: None,
                 })
                 .collect();
             let answer = self.publisher.publish(events).await;

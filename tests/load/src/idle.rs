@@ -44,7 +44,7 @@ pub(crate) async fn measure(binary: &Path) -> Result<Idle> {
 }
 
 /// Waits until the work of the start is done.
-async fn settle(server: &Postrider) -> Result<()> {
+pub(crate) async fn settle(server: &Postrider) -> Result<()> {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     // The first one comes at once.
     looks.tick().await;

@@ -25,6 +25,7 @@ mod limit;
 mod machine;
 mod options;
 mod payload;
+mod pending;
 mod place;
 mod plan;
 mod postrider;
@@ -33,6 +34,7 @@ mod scenario;
 mod sink;
 mod targets;
 mod usage;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -10,7 +10,12 @@ use serde::Serialize;
 /// Endpoints that the targets of CPU a delivery are for.
 pub(crate) const TARGET_ENDPOINTS: u16 = 100;
 
+/// One of so many endpoints is dead in the scenario `isolation`, and one slow.
+const SICK_SHARE: u16 = 10;
+
 /// Measures the real `postrider` binary on this machine, beside a bare HTTP client.
+///
+/// Everything, with the defaults, takes about 25 minutes and 2 GB of disk; --only, --runs and --seconds make it shorter.
 #[derive(Debug, Parser)]
 #[command(name = "postrider-load")]
 pub(crate) struct Options {
@@ -47,12 +52,24 @@ pub(crate) struct Options {
     /// With `--rate max`: most deliveries that are published and not yet received
     #[arg(long, default_value_t = 2_000)]
     pub(crate) undelivered_max: u64,
-    /// Dead endpoints in the scenario `isolation`
-    #[arg(long, default_value_t = 1)]
-    pub(crate) dead: u16,
+    /// Dead endpoints in the scenario `isolation` (default: a tenth of --endpoints)
+    #[arg(long)]
+    pub(crate) dead: Option<u16>,
     /// How they are dead
     #[arg(long, value_enum, default_value_t = Death::Hang)]
     pub(crate) dead_how: Death,
+    /// Endpoints in it that answer after two seconds (default: a tenth of --endpoints)
+    #[arg(long)]
+    pub(crate) slow: Option<u16>,
+    /// Deliveries that wait for their time in the scenario `pending`
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    pub(crate) pending: u64,
+    /// Seconds over which they come due, evenly
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) pending_seconds: u64,
+    /// Deliveries that wait behind an open breaker in the scenario `waiting`
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    pub(crate) behind_breaker: u64,
     /// Scenarios to run, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Scenario::ALL)]
     pub(crate) only: Vec<Scenario>,
@@ -95,14 +112,18 @@ pub(crate) enum Scenario {
     Engine,
     /// One event a call at half of what `single` reached, or at `--rate`: the latency
     Steady,
-    /// The same rate without and with dead endpoints: what they do to the others' p99
+    /// The same rate without and with dead and slow endpoints: what they do to the others' p99
     Isolation,
+    /// Scheduled deliveries on 1 000 endpoints: what waiting takes in memory, and how late they go out
+    Pending,
+    /// A million deliveries behind an open breaker: what waiting costs, and how fast they go out afterwards
+    Waiting,
     /// The same loads on a Kafka broker and on the embedded log, by turns; and what delivering alone costs on each
     Kafka,
 }
 
 impl Scenario {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Idle,
         Self::Single,
         Self::Batch,
@@ -110,6 +131,8 @@ impl Scenario {
         Self::Engine,
         Self::Steady,
         Self::Isolation,
+        Self::Pending,
+        Self::Waiting,
         Self::Kafka,
     ];
 }
@@ -173,11 +196,20 @@ impl Options {
 
     /// Ports of the sink: each endpoint of the largest scenario asked for has one, up to the hundred of the targets.
     pub(crate) fn ports(&self) -> u16 {
-        let largest = match self.asks_for(Scenario::Whole) || self.asks_for(Scenario::Engine) {
+        let on_many = [Scenario::Whole, Scenario::Engine, Scenario::Pending];
+        let largest = match on_many.into_iter().any(|scenario| self.asks_for(scenario)) {
             true => self.endpoints.max(TARGET_ENDPOINTS),
             false => self.endpoints,
         };
         self.origins.unwrap_or(largest)
+    }
+
+    pub(crate) fn dead(&self) -> u16 {
+        self.dead.unwrap_or(self.endpoints / SICK_SHARE)
+    }
+
+    pub(crate) fn slow(&self) -> u16 {
+        self.slow.unwrap_or(self.endpoints / SICK_SHARE)
     }
 
     pub(crate) fn asks_for(&self, scenario: Scenario) -> bool {
@@ -192,8 +224,9 @@ impl Options {
         if !self.endpoints.is_multiple_of(self.fan_out) {
             bail!("--fan-out {} must divide --endpoints {}", self.fan_out, self.endpoints);
         }
-        if self.dead >= self.endpoints {
-            bail!("--dead {} must be below --endpoints {}", self.dead, self.endpoints);
+        let sick = u32::from(self.dead()) + u32::from(self.slow());
+        if sick >= u32::from(self.endpoints) {
+            bail!("--dead and --slow, {sick}, must be below --endpoints {}", self.endpoints);
         }
         let fixed = self.asks_for(Scenario::Steady) || self.asks_for(Scenario::Isolation);
         if fixed && self.rate == Rate::Max && !self.asks_for(Scenario::Single) {

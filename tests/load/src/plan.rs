@@ -15,10 +15,12 @@ use crate::limit::{self, Limit};
 use crate::machine::{Machine, load_average};
 use crate::options::{Options, Scenario};
 use crate::payload::Epoch;
+use crate::pending::{self, Pending};
 use crate::report::{Report, Row};
 use crate::scenario::{self, Run, Setup};
 use crate::sink::Sink;
 use crate::targets::judge;
+use crate::waiting::{self, Waiting};
 use crate::{postrider, report};
 
 /// Endpoints that each event goes to in the scenario `engine`.
@@ -75,10 +77,19 @@ impl Plan<'_> {
             true => self.engine()?,
             false => Vec::new(),
         };
-        let isolation = if options.asks_for(Scenario::Isolation) && options.dead > 0 {
-            Some(self.isolation(runtime, fixed)?)
-        } else {
-            None
+        let isolation =
+            if options.asks_for(Scenario::Isolation) && options.dead() + options.slow() > 0 {
+                Some(self.isolation(runtime, fixed)?)
+            } else {
+                None
+            };
+        let pending = match options.asks_for(Scenario::Pending) {
+            true => Some(runtime.block_on(self.measure_pending())?),
+            false => None,
+        };
+        let waiting = match options.asks_for(Scenario::Waiting) {
+            true => Some(runtime.block_on(self.measure_waiting())?),
+            false => None,
         };
         let kafka = match options.asks_for(Scenario::Kafka) {
             true => Some(self.kafka(runtime)?),
@@ -95,6 +106,8 @@ impl Plan<'_> {
             rows,
             engine,
             isolation,
+            pending,
+            waiting,
             kafka,
             targets: Vec::new(),
         };
@@ -132,6 +145,34 @@ impl Plan<'_> {
             runs.push(idle::measure(self.binary).await?);
         }
         Ok(runs)
+    }
+
+    /// Once: it takes minutes.
+    async fn measure_pending(&self) -> Result<Pending> {
+        let Options { pending: count, pending_seconds: seconds, .. } = *self.options;
+        report::note(&format!("pending: {count} over {seconds} s"));
+        let setup = self.pending();
+        let pending = Box::pin(pending::measure(&setup, self.sink, count, seconds)).await?;
+        report::note(&format!(
+            "  {:.1} MB for each 100 000, p99 {:.1} ms late",
+            pending.mb_each(),
+            pending.lateness.p99_ms
+        ));
+        Ok(pending)
+    }
+
+    /// Once: it takes minutes.
+    async fn measure_waiting(&self) -> Result<Waiting> {
+        let count = self.options.behind_breaker;
+        report::note(&format!("waiting: {count} behind an open breaker"));
+        let setup = self.waiting();
+        let waiting = Box::pin(waiting::measure(&setup, self.sink, count)).await?;
+        report::note(&format!(
+            "  drained {:.0}/s, {:.2} × healthy",
+            waiting.drained_per_second,
+            waiting.drained()
+        ));
+        Ok(waiting)
     }
 
     /// Without a process: in a thread of this one.

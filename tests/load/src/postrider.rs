@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::place::Place;
-use crate::usage::{Cpu, Memory};
+use crate::usage::{Cpu, Io, Memory, voluntary_switches};
 
 /// What stands before the address in the line of readiness (surface §2).
 const READY: &str = "postrider ready on http://";
@@ -82,6 +82,14 @@ impl Postrider {
 
     pub(crate) fn cpu(&self) -> Result<Cpu> {
         Cpu::of_process(self.id)
+    }
+
+    pub(crate) fn io(&self) -> Result<Io> {
+        Io::of_process(self.id)
+    }
+
+    pub(crate) fn voluntary_switches(&self) -> Result<u64> {
+        voluntary_switches(self.id)
     }
 
     pub(crate) fn memory(&self) -> Result<Memory> {

@@ -14,8 +14,10 @@ use crate::kafka::Comparison;
 use crate::limit::Limit;
 use crate::machine::Machine;
 use crate::options::{Options, Rate, Scenario, TARGET_ENDPOINTS};
+use crate::pending::Pending;
 use crate::scenario::Run;
 use crate::targets::{self, Figures, Target};
+use crate::waiting::Waiting;
 
 /// W0 before and after may differ by so much; above it the machine was too busy for the figures to be published.
 const DRIFT_MAX: f64 = 0.05;
@@ -37,6 +39,8 @@ pub(crate) struct Report {
     /// By fan-out.
     pub(crate) engine: Vec<engine::Row>,
     pub(crate) isolation: Option<Isolation>,
+    pub(crate) pending: Option<Pending>,
+    pub(crate) waiting: Option<Waiting>,
     pub(crate) kafka: Option<Comparison>,
     pub(crate) targets: Vec<Target>,
 }
@@ -55,7 +59,7 @@ impl Row {
     }
 }
 
-/// The same load without and with dead endpoints.
+/// The same load without and with dead and slow endpoints.
 #[derive(Debug, Serialize)]
 pub(crate) struct Isolation {
     pub(crate) without: Row,
@@ -101,6 +105,12 @@ impl Report {
         if let Some(isolation) = &self.isolation {
             isolation.describe(&mut out);
         }
+        if let Some(pending) = &self.pending {
+            pending.describe(&mut out);
+        }
+        if let Some(waiting) = &self.waiting {
+            waiting.describe(&mut out);
+        }
         if let Some(kafka) = &self.kafka {
             kafka.describe(&mut out);
         }
@@ -135,7 +145,11 @@ impl Report {
             isolation: self.isolation.as_ref().map(Isolation::ratio),
             ack_ms: single(|run| run.ack.p99_ms),
             acks_per_second: single(|run| run.events_per_second),
-            ..Figures::default()
+            pending_mb: self.pending.as_ref().map(Pending::mb_each),
+            lateness_ms: self.pending.as_ref().map(|pending| pending.lateness.p99_ms),
+            waiting_bytes: self.waiting.as_ref().map(Waiting::bytes_beyond_idle),
+            waiting_wake_ups: self.waiting.as_ref().map(Waiting::wake_ups_beyond_idle),
+            drained: self.waiting.as_ref().map(Waiting::drained),
         }
     }
 

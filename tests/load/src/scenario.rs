@@ -17,7 +17,7 @@ use crate::sink::{Sink, Tally};
 use crate::usage::Cpu;
 
 /// Until connections are open, windows have grown and caches are warm.
-const WARM_UP: Duration = Duration::from_secs(2);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
 /// Without a delivery for so long nothing more is on its way.
 const QUIET: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -38,7 +38,9 @@ pub(crate) struct Setup<'a> {
     /// The first so many endpoints are dead.
     pub(crate) dead: u16,
     pub(crate) dead_how: Death,
-    /// Latencies of the first so many endpoints are left out, dead or not.
+    /// So many after them are slow.
+    pub(crate) slow: u16,
+    /// Latencies of the first so many endpoints are left out, sick or not.
     pub(crate) unwatched: u16,
 }
 
@@ -111,8 +113,8 @@ pub(crate) async fn run(setup: &Setup<'_>, sink: &Sink) -> Result<Run> {
     let expected = progress.accepted() * u64::from(setup.fan_out);
     let came = drain(tally, answered_before, expected).await;
     let (refused, first_refusal) = progress.refused();
-    let healthy =
-        expected.saturating_sub(expected * u64::from(setup.dead) / u64::from(setup.endpoints));
+    let sick = u64::from(setup.dead + setup.slow);
+    let healthy = expected.saturating_sub(expected * sick / u64::from(setup.endpoints));
     Ok(Run {
         events_per_second: accepted as f64 / seconds,
         deliveries_per_second: answered as f64 / seconds,
@@ -124,8 +126,8 @@ pub(crate) async fn run(setup: &Setup<'_>, sink: &Sink) -> Result<Run> {
         peak_mb: server.memory()?.peak as f64 / 1e6,
         refused,
         first_refusal,
-        // With dead endpoints their share is known only to a turn of the groups.
-        missing: if setup.dead > 0 && came.abs_diff(healthy) <= u64::from(setup.endpoints) {
+        // With sick endpoints their share is known only to a turn of the groups.
+        missing: if sick > 0 && came.abs_diff(healthy) <= u64::from(setup.endpoints) {
             0
         } else {
             i64::try_from(healthy)? - i64::try_from(came)?
@@ -134,7 +136,7 @@ pub(crate) async fn run(setup: &Setup<'_>, sink: &Sink) -> Result<Run> {
 }
 
 /// Waits until all has come, or nothing comes any more; returns how many came.
-async fn drain(tally: &Tally, before: u64, expected: u64) -> u64 {
+pub(crate) async fn drain(tally: &Tally, before: u64, expected: u64) -> u64 {
     let (mut last, mut since) = (tally.answered(), Instant::now());
     let mut looks = tokio::time::interval(LOOK_AGAIN);
     while last - before < expected && since.elapsed() < QUIET {
@@ -154,8 +156,13 @@ pub(crate) async fn create_endpoints(
 ) -> Result<()> {
     let mut client = EndpointServiceClient::new(server.connect().await?);
     for index in 0..setup.endpoints {
-        let url =
-            if index < setup.dead { sink.dead_url(index, setup.dead_how) } else { sink.url(index) };
+        let url = if index < setup.dead {
+            sink.dead_url(index, setup.dead_how)
+        } else if index < setup.dead + setup.slow {
+            sink.slow_url(index)
+        } else {
+            sink.url(index)
+        };
         let request = CreateEndpointRequest {
             parent: "tenants/default".into(),
             endpoint_id: format!("load-{index}"),

@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -27,6 +28,11 @@ use crate::payload::Epoch;
 
 const HANG: &str = "/hang";
 const FAIL: &str = "/fail";
+const SLOW: &str = "/slow";
+/// What stands before the number of an endpoint that refuses when it is told to.
+const MOODY: &str = "/moody/";
+/// How long a slow endpoint takes (`reference/performance.md` §6, W3).
+const SLOW_ANSWER: Duration = Duration::from_secs(2);
 
 /// A running sink; ends with this value.
 pub(crate) struct Sink {
@@ -42,15 +48,28 @@ pub(crate) struct Sink {
 pub(crate) struct Tally {
     epoch: Epoch,
     answered: AtomicU64,
+    refusing: AtomicBool,
+    refused: AtomicU64,
     recording: AtomicBool,
     /// Microseconds by endpoint, of deliveries that came while recording.
     latencies: Mutex<Vec<Vec<u32>>>,
 }
 
 impl Tally {
-    /// Deliveries that were answered with a 2xx.
+    /// Deliveries that were answered with a 2xx, those of slow endpoints apart.
     pub(crate) fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Requests that moody endpoints refused.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn refuses(&self, path: &str) -> bool {
+        let refuses = path.starts_with(MOODY) && self.refusing.load(Ordering::Relaxed);
+        self.refused.fetch_add(u64::from(refuses), Ordering::Relaxed);
+        refuses
     }
 
     /// Starts to keep latencies, from none.
@@ -99,6 +118,8 @@ impl Sink {
         let tally = Arc::new(Tally {
             epoch,
             answered: AtomicU64::new(0),
+            refusing: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
             recording: AtomicBool::new(false),
             latencies: Mutex::new(Vec::new()),
         });
@@ -140,6 +161,21 @@ impl Sink {
             Death::Refuse => format!("http://{}/", self.refusing),
             Death::Fail => format!("http://{}{FAIL}", self.address(endpoint)),
         }
+    }
+
+    /// The URL of one that takes two seconds for each.
+    pub(crate) fn slow_url(&self, endpoint: u16) -> String {
+        format!("http://{}{SLOW}", self.address(endpoint))
+    }
+
+    /// The URL of one that is healthy until it is told to refuse.
+    pub(crate) fn moody_url(&self, endpoint: u16) -> String {
+        format!("http://{}{MOODY}{endpoint}", self.address(endpoint))
+    }
+
+    /// Lets moody endpoints answer 500, or be healthy again.
+    pub(crate) fn refuse(&self, refuse: bool) {
+        self.tally.refusing.store(refuse, Ordering::Relaxed);
     }
 }
 
@@ -184,6 +220,9 @@ async fn answer(
     match head.uri.path() {
         HANG => pending().await,
         FAIL => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
+        // Being slow is what it is for; its deliveries are not counted, since how many come in a run is no figure.
+        SLOW => tokio::time::sleep(SLOW_ANSWER).await,
+        path if tally.refuses(path) => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
         path => tally.count(path, &body.to_bytes()),
     }
     Ok(response)

@@ -1,4 +1,4 @@
-//! CPU time and memory of a process, from `/proc`.
+//! CPU time, memory, writes and wake-ups of a process, from `/proc`.
 
 use std::fs;
 use std::time::Duration;
@@ -76,6 +76,42 @@ impl Memory {
     }
 }
 
+/// What a process has written since it began, in bytes.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Io {
+    /// Sent on to the disk; nothing where files are in memory.
+    pub(crate) written_bytes: u64,
+    /// Given to write calls of any kind.
+    pub(crate) write_call_bytes: u64,
+}
+
+impl Io {
+    pub(crate) fn of_process(id: u32) -> Result<Self> {
+        let path = format!("/proc/{id}/io");
+        let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+        let bytes = |name| number(&text, name).with_context(|| format!("{name} {path}"));
+        Ok(Self { written_bytes: bytes("write_bytes:")?, write_call_bytes: bytes("wchar:")? })
+    }
+}
+
+/// How often the threads that a process has now gave up their core by themselves: each time one of them woke up before.
+pub(crate) fn voluntary_switches(id: u32) -> Result<u64> {
+    let path = format!("/proc/{id}/task");
+    let mut switches = 0;
+    for thread in fs::read_dir(&path).with_context(|| path.clone())? {
+        // One that has ended meanwhile has nothing to say.
+        if let Ok(text) = fs::read_to_string(thread?.path().join("status")) {
+            switches += number(&text, "voluntary_ctxt_switches:").unwrap_or_default();
+        }
+    }
+    Ok(switches)
+}
+
+/// The number behind `name` at the start of a line.
+fn number(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +129,14 @@ mod tests {
         assert!(Memory::of_process(id).unwrap().peak > 0);
         Cpu::of_process(id).unwrap();
         Cpu::of_this_thread().unwrap();
+        Io::of_process(id).unwrap();
+        voluntary_switches(id).unwrap();
+    }
+
+    #[test]
+    fn numbers_stand_behind_the_start_of_a_line() {
+        let status = "nonvoluntary_ctxt_switches:\t9\nvoluntary_ctxt_switches:\t7\n";
+        assert_eq!(number(status, "voluntary_ctxt_switches:"), Some(7));
+        assert_eq!(number(status, "write_bytes:"), None);
     }
 }

@@ -1,5 +1,7 @@
 //! One connection that publishes.
 
+use std::time::SystemTime;
+
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::Request;
@@ -19,6 +21,8 @@ use crate::postrider::Postrider;
 pub(crate) struct Event {
     pub(crate) group: u64,
     pub(crate) data: Bytes,
+    /// When it is due, where that is later; over gRPC alone.
+    pub(crate) deliver_time: Option<SystemTime>,
 }
 
 /// The type of the events of a group of endpoints.
@@ -54,6 +58,7 @@ impl Publisher {
                 let events = events.into_iter().map(|event| NewEvent {
                     r#type: event_type(event.group),
                     data: event.data,
+                    deliver_time: event.deliver_time.map(Into::into),
                     ..NewEvent::default()
                 });
                 let request = PublishEventsRequest {

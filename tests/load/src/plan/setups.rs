@@ -10,9 +10,14 @@ use crate::options::{Options, Rate, TARGET_ENDPOINTS};
 use crate::place::Log;
 use crate::report::Row;
 use crate::scenario::Setup;
+use crate::waiting;
 
 /// Callers of single events for each caller of batches.
 const CALLERS_PER_BATCHER: u16 = 8;
+/// Endpoints that the targets of what is pending are for.
+const PENDING_ENDPOINTS: u16 = 1_000;
+/// What the memory queues of one endpoint hold, and no more: its healthy rate is to be the one without a backlog.
+const WAITING_UNDELIVERED_MAX: u64 = 500;
 
 impl Plan<'_> {
     pub(super) fn size(&self) -> usize {
@@ -40,6 +45,7 @@ impl Plan<'_> {
             time: Duration::from_secs(o.seconds),
             dead: 0,
             dead_how: o.dead_how,
+            slow: 0,
             unwatched: 0,
         }
     }
@@ -83,6 +89,24 @@ impl Plan<'_> {
         let callers = self.options.callers;
         let name = format!("1 a call × {callers} callers, {rate:.0}/s");
         (name, self.setup(callers, 1, Rate::Fixed(rate)))
+    }
+
+    /// The endpoints of the scenario `pending`, with the load that warms them.
+    pub(super) fn pending(&self) -> Setup<'_> {
+        let (_, mut setup) = self.whole();
+        setup.endpoints = PENDING_ENDPOINTS;
+        setup.load.groups = PENDING_ENDPOINTS;
+        setup
+    }
+
+    /// The one endpoint of the scenario `waiting`, with the load of its healthy time.
+    pub(super) fn waiting(&self) -> Setup<'_> {
+        let (_, mut setup) = self.whole();
+        setup.endpoints = 1;
+        setup.load.groups = 1;
+        setup.load.size = waiting::SIZE;
+        setup.undelivered_max = WAITING_UNDELIVERED_MAX;
+        setup
     }
 
     /// `--rate`, or half of what `single` reached.

@@ -12,19 +12,19 @@ use crate::report::{self, Isolation, Row};
 use crate::scenario::Setup;
 
 impl Plan<'_> {
-    /// The same rate without and with dead endpoints; latencies are of the endpoints that live in both.
+    /// The same rate without and with sick endpoints; latencies are of the endpoints that are healthy in both.
     pub(super) fn isolation(&self, runtime: &Runtime, rate: f64) -> Result<Isolation> {
         let (name, healthy) = self.steady(rate);
-        let healthy = Setup { unwatched: self.options.dead, ..healthy };
-        let sick = Setup { dead: self.options.dead, ..healthy.clone() };
-        let how =
-            format!("{} dead ({:?})", self.options.dead, self.options.dead_how).to_lowercase();
+        let (dead, slow) = (self.options.dead(), self.options.slow());
+        let healthy = Setup { unwatched: dead + slow, ..healthy };
+        let sick = Setup { dead, slow, ..healthy.clone() };
+        let how = format!("{dead} dead ({:?}), {slow} slow", self.options.dead_how).to_lowercase();
         let row = |how: &str| Row {
             scenario: Scenario::Isolation,
             name: format!("{name}, {how}"),
             runs: Vec::new(),
         };
-        let (mut without, mut with) = (row("none dead"), row(&how));
+        let (mut without, mut with) = (row("none sick"), row(&how));
         for _ in 0..self.options.runs {
             without.runs.push(self.once(runtime, &without.name, &healthy)?);
             with.runs.push(self.once(runtime, &with.name, &sick)?);
