@@ -1,14 +1,11 @@
 //! The invariants of `architecture.md` §9, each a function of a history that has come to its end.
-//!
-//! `DL-6` (events of one ordering key reach an endpoint with `Ordering::ByKey` in the log's order, each after the one before has ended) has its place in
-//! [`all`], in a module `order` beside the others: [`Published`](crate::model::Published) has the place in the log, and takes the ordering key from the event that it
-//! is made of; [`History::requests`] says what was sent when.
 
 mod bounds;
 mod delivered;
 mod duplicates;
 mod keys;
 mod neighbours;
+mod order;
 mod position;
 mod schedule;
 mod signature;
@@ -43,7 +40,7 @@ impl Violation {
 
 /// Everything that does not hold.
 pub(crate) fn all(history: &History) -> Vec<Violation> {
-    let checks: [fn(&History) -> Vec<Violation>; 9] = [
+    let checks: [fn(&History) -> Vec<Violation>; 10] = [
         errors,
         signature::check,
         bounds::check,
@@ -52,6 +49,7 @@ pub(crate) fn all(history: &History) -> Vec<Violation> {
         schedule::check,
         duplicates::check,
         keys::check,
+        order::check,
         neighbours::check,
     ];
     checks.into_iter().flat_map(|check| check(history)).collect()

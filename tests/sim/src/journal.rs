@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::{
-    BacklogRow, DeadLetterId, EndpointUid, Epoch, EventId, EventRef, Fact, LaneKey, LaneRow,
-    OutcomeKind, Position, RunId, Shard, Timestamp,
+    BacklogRow, DeadLetterId, EndpointUid, Epoch, EventId, EventRef, Fact, HeldRow, LaneKey,
+    LaneRow, OutcomeKind, Position, RunId, Shard, Timestamp,
 };
 
 /// One thing that happened.
@@ -35,6 +35,7 @@ pub(crate) enum What {
     /// A row is durable.
     Recorded(Fact),
     Appended(LaneKey, BacklogRow),
+    Held(LaneKey, HeldRow),
     LaneSaved(LaneRow),
     LaneRemoved(LaneKey),
     LetterPut {

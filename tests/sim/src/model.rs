@@ -24,6 +24,8 @@ pub(crate) struct Published {
     pub(crate) identity: String,
     /// It has an idempotency key.
     pub(crate) keyed: bool,
+    /// Its ordering key, unless it has a time of its own.
+    pub(crate) order: Option<String>,
 }
 
 impl Model {
@@ -44,6 +46,7 @@ impl Model {
             wanted: wanted.map(|known| known.uid).collect(),
             identity: key.unwrap_or(event.id.as_str()).to_owned(),
             keyed: key.is_some(),
+            order: event.ordering_key.filter(|_| event.deliver_at.is_none()).map(|k| k.to_string()),
             event: EventRef { tenant: event.tenant, id: event.id, at },
         });
     }

@@ -5,12 +5,12 @@ mod ports_of;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::{
-    BacklogRow, CommandId, DeadLetter, DeadLetterId, EndpointUid, Epoch, Fact, LaneKey, LaneRow,
-    RunId, Shard, TenantId,
+    BacklogRow, CommandId, DeadLetter, DeadLetterId, EndpointUid, Epoch, Fact, HeldRow, LaneKey,
+    LaneRow, Line, LineRow, RunId, Shard, TenantId,
 };
 use ports::{
     BacklogStore as _, Clock as _, DeadLetterStore, Error, ErrorKind, EventStore as _,
-    IdempotencyRow, IdempotencyStore, InboxStore as _, LaneStore as _, StoredEvent,
+    IdempotencyRow, IdempotencyStore, InboxStore as _, LaneStore, LineStore, StoredEvent,
 };
 use testkit::{Fault, MemoryStore, SimClock};
 use tokio::sync::oneshot;
@@ -41,6 +41,8 @@ enum Write {
     Rows(Vec<(LaneKey, BacklogRow)>),
     Lanes(Vec<LaneRow>),
     LaneRemoved(LaneKey, Epoch),
+    Lines(Vec<LineRow>),
+    Held(Vec<(LaneKey, Line, HeldRow)>),
     Letters(Vec<DeadLetter>),
     Resolved(EndpointUid, DeadLetterId, RunId),
     Done(Shard, Vec<CommandId>),
@@ -55,6 +57,8 @@ impl Write {
             Self::Rows(_) => "write of backlog rows",
             Self::Lanes(_) => "write of lanes",
             Self::LaneRemoved(..) => "removal of a lane",
+            Self::Lines(_) => "write of lines",
+            Self::Held(_) => "write of held rows",
             Self::Letters(_) => "write of dead letters",
             Self::Resolved(..) => "resolution of a dead letter",
             Self::Done(..) => "write of commands that are done",
@@ -66,8 +70,11 @@ impl Write {
     /// the memory store does not know: what replaces rows lands while it is waited for, or never.
     fn may_land_late(&self) -> bool {
         match self {
-            Self::Events(_) | Self::Facts(_) | Self::Rows(_) | Self::Done(..) => true,
+            Self::Events(_) | Self::Facts(_) | Self::Rows(_) | Self::Held(_) | Self::Done(..) => {
+                true
+            }
             Self::Lanes(_)
+            | Self::Lines(_)
             | Self::LaneRemoved(..)
             | Self::Letters(_)
             | Self::Resolved(..)
@@ -135,13 +142,19 @@ impl SimStore {
                 Ok(())
             }
             Write::Lanes(lanes) => {
-                memory.save(&lanes).await?;
+                LaneStore::save(memory, &lanes).await?;
                 lanes.into_iter().for_each(|lane| self.note(What::LaneSaved(lane)));
                 Ok(())
             }
             Write::LaneRemoved(lane, epoch) => {
                 memory.remove(lane, epoch).await?;
                 self.note(What::LaneRemoved(lane));
+                Ok(())
+            }
+            Write::Lines(lines) => LineStore::save(memory, &lines).await,
+            Write::Held(rows) => {
+                memory.hold(&rows).await?;
+                rows.into_iter().for_each(|(lane, _, row)| self.note(What::Held(lane, row)));
                 Ok(())
             }
             Write::Letters(letters) => {

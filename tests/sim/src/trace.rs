@@ -53,6 +53,7 @@ impl History {
             What::Answered { request, .. } | What::Dropped { request } => is_request(*request),
             What::Recorded(fact) => is_endpoint(fact.endpoint) && is_event(&fact.event),
             What::Appended(lane, row) => is_endpoint(lane.endpoint) && is_event(&row.event),
+            What::Held(lane, row) => is_endpoint(lane.endpoint) && is_event(&row.event),
             What::LaneSaved(row) => violation.endpoint == Some(row.key.endpoint),
             What::LaneRemoved(lane) => violation.endpoint == Some(lane.endpoint),
             What::LetterPut { endpoint, event, .. } => is_endpoint(*endpoint) && is_event(event),
@@ -103,6 +104,9 @@ impl History {
                 row.reason,
                 row.key.due
             ),
+            What::Held(lane, row) => {
+                write!(line, "durable: held row {}", self.lane(*lane, &row.event))
+            }
             What::LaneSaved(row) => write!(
                 line,
                 "durable: lane {}/{} of epoch {}: cursor {}, skips from {:?}",

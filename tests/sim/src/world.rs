@@ -209,6 +209,7 @@ impl World {
             events: store.clone(),
             backlog: store.clone(),
             lanes: store.clone(),
+            lines: store.clone(),
             dead_letters: store.clone(),
             inbox: store.clone(),
             idempotency: store.clone(),

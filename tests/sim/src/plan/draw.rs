@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{
-    DeliveryPolicy, EventPattern, EventType, PayloadFormat, RateLimit, RetrySchedule,
+    DeliveryPolicy, EventPattern, EventType, Ordering, PayloadFormat, RateLimit, RetrySchedule,
     SignatureScheme,
 };
 use testkit::Fault;
@@ -106,6 +106,11 @@ fn policy(chance: &Chance, is_bystander: bool) -> DeliveryPolicy {
             (20, SignatureScheme::XWebhook),
         ]),
         disable_after: chance.weighted(&[(70, 1), (30, 3)]),
+        ordering: if !is_bystander && chance.percent(40) {
+            Ordering::ByKey
+        } else {
+            Ordering::None
+        },
         ..DeliveryPolicy::default()
     }
 }

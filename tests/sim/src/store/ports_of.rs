@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use domain::{
     BacklogKey, BacklogRow, Command, CommandId, DeadLetter, DeadLetterId, EndpointId, EndpointUid,
-    Epoch, EventId, EventRef, Fact, LaneKey, LaneRow, Resolution, Revision, RunId, Shard,
-    Subscription, SubscriptionId, TenantId, Timestamp,
+    Epoch, EventId, EventRef, Fact, HeldRow, LaneKey, LaneRow, Line, LineRow, Position, Resolution,
+    Revision, RunId, Shard, Subscription, SubscriptionId, TenantId, Timestamp,
 };
 use ports::{
     Applied, BacklogPage, BacklogStore, ConfigStore, DeadLetterFilter, DeadLetterKey,
     DeadLetterPage, DeadLetterStore, EndpointConfig, EventStore, Expect, IdempotencyRow,
-    IdempotencyStore, InboxStore, LaneStore, Loaded, StateChange, StoredEvent, Taken, Tenant,
-    TenantConfig,
+    IdempotencyStore, InboxStore, LaneStore, LineStore, Loaded, StateChange, StoredEvent, Taken,
+    Tenant, TenantConfig,
 };
 use testkit::Fault;
 
@@ -91,7 +91,7 @@ impl LaneStore for SimStore {
         limit: usize,
     ) -> ports::Result<Vec<LaneRow>> {
         self.faults.read("lanes of a shard").await?;
-        self.memory.of_shard(shard, after, limit).await
+        LaneStore::of_shard(&self.memory, shard, after, limit).await
     }
 
     async fn get(&self, lane: LaneKey) -> ports::Result<Option<LaneRow>> {
@@ -100,6 +100,43 @@ impl LaneStore for SimStore {
 
     async fn remove(&self, lane: LaneKey, epoch: Epoch) -> ports::Result<()> {
         self.write(Write::LaneRemoved(lane, epoch)).await
+    }
+}
+
+#[async_trait]
+impl LineStore for SimStore {
+    async fn hold(&self, rows: &[(LaneKey, Line, HeldRow)]) -> ports::Result<()> {
+        self.write(Write::Held(rows.to_vec())).await
+    }
+
+    async fn read(
+        &self,
+        lane: LaneKey,
+        line: Line,
+        from: Position,
+        before: Option<Position>,
+        limit: usize,
+    ) -> ports::Result<Vec<HeldRow>> {
+        self.faults.read("page of a line").await?;
+        LineStore::read(&self.memory, lane, line, from, before, limit).await
+    }
+
+    async fn save(&self, lines: &[LineRow]) -> ports::Result<()> {
+        self.write(Write::Lines(lines.to_vec())).await
+    }
+
+    async fn of_shard(
+        &self,
+        shard: Shard,
+        after: Option<(EndpointUid, Line)>,
+        limit: usize,
+    ) -> ports::Result<Vec<LineRow>> {
+        self.faults.read("lines of a shard").await?;
+        LineStore::of_shard(&self.memory, shard, after, limit).await
+    }
+
+    async fn forget(&self, lane: LaneKey) -> ports::Result<()> {
+        self.memory.forget(lane).await
     }
 }
 
