@@ -353,9 +353,10 @@ impl MemoryConsumer {
         let log = self.log.clone();
         let mut state = log.lock();
         let owner = state.is_owner(&self.group, self.member);
+        let holds = owner && state.is_held(&self.group, self.epoch);
         if owner && self.cursors.is_empty() && self.queue.is_empty() {
             self.claim(&mut state);
-        } else if !self.cursors.is_empty() && !(owner && state.is_held(&self.group, self.epoch)) {
+        } else if !holds && !self.cursors.is_empty() {
             self.queue.clear();
             let revoked = self.cursors.drain(..);
             self.queue.extend(revoked.map(|(shard, _)| ConsumerItem::Revoked { shard }));
