@@ -15,7 +15,7 @@ test: ## Every check and test; says what it left out and why
 test-long: ## As `test`, with the long forms of the kill and load tests, and three brokers
 	@POSTRIDER_LONG=1 scripts/test.sh
 
-bench: ## Measure throughput, latency and CPU per delivery (ARGS='--seconds 30', ARGS=--help)
+bench: ## Measure throughput, latency, CPU and memory against targets (ARGS='--seconds 30', ARGS=--help)
 	@scripts/bench.sh $(ARGS)
 
 check: ## Fast: format, lints, unit tests

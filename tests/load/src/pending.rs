@@ -26,8 +26,8 @@ const BATCH: u64 = 100;
 const UNIT: f64 = 100_000.0;
 /// Time that publishing may take: a slow disk's rate.
 const PUBLISHED_PER_SECOND_MIN: u64 = 2_500;
-/// And to come to rest afterwards, and read the memory.
-const REST: Duration = Duration::from_secs(10);
+/// And to come to rest, twice, and read the memory.
+const REST: Duration = Duration::from_secs(20);
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +38,8 @@ pub(crate) struct Pending {
     pub(crate) endpoints: u16,
     /// Resident, with endpoints and warm, nothing pending.
     pub(crate) before_mb: f64,
+    /// Resident with half of them pending: tells what grows with their number from what was needed once.
+    pub(crate) halfway_mb: f64,
     /// Resident with all pending.
     pub(crate) pending_mb: f64,
     /// From the due time to the end of the request at the receiver.
@@ -87,13 +89,17 @@ pub(crate) async fn measure(
     let zero = (Instant::now(), SystemTime::now());
     let schedule = Schedule { zero, first: lead, span: Duration::from_secs(seconds), count };
     let (groups, epoch, size) = (u64::from(setup.load.groups), setup.load.epoch, setup.load.size);
-    publish(&server, count, BATCH, move |number| {
+    let event = move |number| {
         let (due, wall) = schedule.due(number);
         let data = epoch.data(due, size);
         Event { group: number % groups, data, deliver_time: Some(wall) }
-    })
-    .await
-    .context("publishing what is to wait")?;
+    };
+    let half = count / 2;
+    publish(&server, half, BATCH, event).await.context("publishing what is to wait")?;
+    settle(&server).await?;
+    let halfway = server.memory()?.resident;
+    let rest = move |number| event(half + number);
+    publish(&server, count - half, BATCH, rest).await.context("publishing what is to wait")?;
     note(&format!("  published in {:.0} s", zero.0.elapsed().as_secs_f64()));
     settle(&server).await?;
     let pending = server.memory()?.resident;
@@ -115,6 +121,7 @@ pub(crate) async fn measure(
         seconds,
         endpoints: setup.endpoints,
         before_mb: before as f64 / 1e6,
+        halfway_mb: halfway as f64 / 1e6,
         pending_mb: pending as f64 / 1e6,
         lateness: Latency::of(tally.recorded(0)),
         missing: count.saturating_sub(came),
@@ -145,11 +152,12 @@ impl Pending {
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
-            "Pending: {} scheduled deliveries to {} endpoints, due evenly over {} s: resident {:.1} MB before, {:.1} MB with all of them: **{:.1} MB for each 100 000**. They went out p50 {:.1} ms, p99 {:.1} ms, at most {:.1} ms after their time ({} seen, {} missing).\n",
+            "Pending: {} scheduled deliveries to {} endpoints, due evenly over {} s: resident {:.1} MB before, {:.1} MB with half of them, {:.1} MB with all: **{:.1} MB for each 100 000**. They went out p50 {:.1} ms, p99 {:.1} ms, at most {:.1} ms after their time ({} seen, {} missing).\n",
             self.deliveries,
             self.endpoints,
             self.seconds,
             self.before_mb,
+            self.halfway_mb,
             self.pending_mb,
             self.mb_each(),
             l.p50_ms,
@@ -182,6 +190,7 @@ mod tests {
             seconds: 1,
             endpoints: 1,
             before_mb: 60.0,
+            halfway_mb: 63.0,
             pending_mb: 64.0,
             lateness: Latency::default(),
             missing: 0,

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::place::Place;
-use crate::usage::{Cpu, Io, Memory, voluntary_switches};
+use crate::usage::{Cpu, Io, Memory, Switches};
 
 /// What stands before the address in the line of readiness (surface §2).
 const READY: &str = "postrider ready on http://";
@@ -88,8 +88,8 @@ impl Postrider {
         Io::of_process(self.id)
     }
 
-    pub(crate) fn voluntary_switches(&self) -> Result<u64> {
-        voluntary_switches(self.id)
+    pub(crate) fn switches(&self) -> Result<Switches> {
+        Switches::of_process(self.id)
     }
 
     pub(crate) fn memory(&self) -> Result<Memory> {

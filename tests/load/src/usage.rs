@@ -1,5 +1,7 @@
 //! CPU time, memory, writes and wake-ups of a process, from `/proc`.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::time::Duration;
 
@@ -94,17 +96,32 @@ impl Io {
     }
 }
 
-/// How often the threads that a process has now gave up their core by themselves: each time one of them woke up before.
-pub(crate) fn voluntary_switches(id: u32) -> Result<u64> {
-    let path = format!("/proc/{id}/task");
-    let mut switches = 0;
-    for thread in fs::read_dir(&path).with_context(|| path.clone())? {
-        // One that has ended meanwhile has nothing to say.
-        if let Ok(text) = fs::read_to_string(thread?.path().join("status")) {
-            switches += number(&text, "voluntary_ctxt_switches:").unwrap_or_default();
+/// How often each thread of a process gave up its core by itself: each time it had woken up before.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Switches(BTreeMap<OsString, u64>);
+
+impl Switches {
+    pub(crate) fn of_process(id: u32) -> Result<Self> {
+        let path = format!("/proc/{id}/task");
+        let mut switches = BTreeMap::new();
+        for thread in fs::read_dir(&path).with_context(|| path.clone())? {
+            let thread = thread?;
+            // One that has ended meanwhile has nothing to say.
+            if let Ok(text) = fs::read_to_string(thread.path().join("status")) {
+                let count = number(&text, "voluntary_ctxt_switches:").unwrap_or_default();
+                switches.insert(thread.file_name(), count);
+            }
         }
+        Ok(Self(switches))
     }
-    Ok(switches)
+
+    /// Wake-ups since `earlier`. A thread that has ended took its count with it: it woke up at least to end.
+    pub(crate) fn since(&self, earlier: &Self) -> u64 {
+        let before = |thread| earlier.0.get(thread).copied().unwrap_or_default();
+        let of_living = self.0.iter().map(|(thread, now)| now.saturating_sub(before(thread)));
+        let ended = earlier.0.keys().filter(|thread| !self.0.contains_key(*thread));
+        of_living.sum::<u64>() + ended.map(|_| 1).sum::<u64>()
+    }
 }
 
 /// The number behind `name` at the start of a line.
@@ -130,7 +147,17 @@ mod tests {
         Cpu::of_process(id).unwrap();
         Cpu::of_this_thread().unwrap();
         Io::of_process(id).unwrap();
-        voluntary_switches(id).unwrap();
+        Switches::of_process(id).unwrap();
+    }
+
+    #[test]
+    fn threads_that_began_or_ended_are_counted_too() {
+        let switches = |threads: &[(&str, u64)]| {
+            Switches(threads.iter().map(|(thread, count)| ((*thread).into(), *count)).collect())
+        };
+        let (before, after) =
+            (switches(&[("1", 10), ("2", 500)]), switches(&[("1", 15), ("3", 4)]));
+        assert_eq!(after.since(&before), 5 + 4 + 1);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::postrider::Postrider;
 use crate::report::note;
 use crate::scenario::{Setup, WARM_UP, drain};
 use crate::sink::{Sink, Tally};
-use crate::usage::{Cpu, Io};
+use crate::usage::{Cpu, Io, Switches};
 
 /// Bytes of each event's data.
 pub(crate) const SIZE: usize = 64;
@@ -32,6 +32,8 @@ pub(crate) const SIZE: usize = 64;
 const BATCH: u64 = 1_000;
 /// How long the process is watched: the measurement is of this stretch of time, not of a condition.
 const WATCHED: Duration = Duration::from_secs(10);
+/// And how long it is left alone before: lanes are saved, and connections closed, seconds after the work that led to it.
+const REST: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Without a delivery for so long nothing more is on its way: longer than a probe that was asked for takes to go out.
 const QUIET: Duration = Duration::from_secs(10);
@@ -76,7 +78,6 @@ pub(crate) async fn measure(setup: &Setup<'_>, sink: &Sink, count: u64) -> Resul
     let place = Place::new(setup.binary, setup.log).await?;
     let server = Postrider::start(setup.binary, &place).await?;
     create_endpoint(&server, sink).await?;
-    settle(&server).await?;
     let idle = watch(&server).await?;
     let healthy_per_second = healthy(setup, &server, sink.tally()).await?;
     note(&format!("  healthy: {healthy_per_second:.0} deliveries/s"));
@@ -94,7 +95,6 @@ pub(crate) async fn measure(setup: &Setup<'_>, sink: &Sink, count: u64) -> Resul
     .context("publishing what is to wait")?;
     let published_per_second = count as f64 / began.elapsed().as_secs_f64();
     note(&format!("  {count} wait; published {published_per_second:.0}/s"));
-    settle(&server).await?;
     let waiting = watch(&server).await?;
     let resident_mb = server.memory()?.resident as f64 / 1e6;
 
@@ -178,10 +178,12 @@ async fn healthy(setup: &Setup<'_>, server: &Postrider, tally: &Arc<Tally>) -> R
 }
 
 async fn watch(server: &Postrider) -> Result<Quiet> {
-    let look = || anyhow::Ok((server.io()?, server.cpu()?, server.voluntary_switches()?));
+    settle(server).await?;
+    tokio::time::sleep_until((Instant::now() + REST).into()).await;
+    let look = || anyhow::Ok((server.io()?, server.cpu()?, server.switches()?));
     let before = look()?;
     tokio::time::sleep_until((Instant::now() + WATCHED).into()).await;
-    Ok(Quiet::between(before, look()?))
+    Ok(Quiet::between(&before, &look()?))
 }
 
 /// How the drain went.
@@ -216,12 +218,12 @@ async fn watch_drain(tally: &Tally, before: u64, expected: u64) -> Drain {
 }
 
 impl Quiet {
-    fn between(before: (Io, Cpu, u64), after: (Io, Cpu, u64)) -> Self {
+    fn between(before: &(Io, Cpu, Switches), after: &(Io, Cpu, Switches)) -> Self {
         Self {
             written_bytes: after.0.written_bytes.saturating_sub(before.0.written_bytes),
             write_call_bytes: after.0.write_call_bytes.saturating_sub(before.0.write_call_bytes),
             cpu_ms: after.1.since(before.1).total().as_secs_f64() * 1e3,
-            wake_ups: after.2.saturating_sub(before.2),
+            wake_ups: after.2.since(&before.2),
         }
     }
 

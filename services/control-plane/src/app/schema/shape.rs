@@ -124,7 +124,8 @@ impl<'s> Walk<'s> {
             }
             _ => {}
         }
-        let Shape { patterns, unevaluated, .. } = self.found;
+        let Shape { nodes, patterns, unevaluated } = self.found;
+        self.bound(nodes, limits::SCHEMA_NODES_MAX, "subschemas and values of enums")?;
         self.bound(patterns, limits::SCHEMA_PATTERNS_MAX, "patterns")?;
         self.bound(unevaluated, limits::SCHEMA_UNEVALUATED_MAX, "unevaluated… keywords")?;
         self.below(keyword, value, depth)
