@@ -119,18 +119,8 @@ fn sql_limit(limit: usize) -> i64 {
 /// Every statement, for the test of their plans.
 #[cfg(test)]
 pub(crate) fn statements() -> Vec<&'static str> {
-    vec![
+    let mut all = vec![
         backlog::APPEND,
-        lines::HOLD,
-        lines::READ,
-        lines::SAVE,
-        lines::CLOSE,
-        lines::TRIM,
-        lines::OF_SHARD,
-        lines::FORGET_LINES,
-        lines::FORGET_END,
-        lines::FORGET_TO,
-        lines::FORGET_ALL,
         backlog::PAGE,
         backlog::TRIM_END,
         backlog::TRIM,
@@ -189,5 +179,7 @@ pub(crate) fn statements() -> Vec<&'static str> {
         lanes::OF_SHARD,
         lanes::GET,
         lanes::REMOVE,
-    ]
+    ];
+    all.extend(lines::STATEMENTS);
+    all
 }

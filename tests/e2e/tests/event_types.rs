@@ -333,3 +333,29 @@ async fn what_was_published_is_delivered_whatever_its_type_asks_for_later() -> R
     receiver.wait_for_event(&id, 1).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn schemas_as_large_as_allowed_are_kept_and_checked() -> Result<()> {
+    let (_server, api) = start().await?;
+    let schema = |n: usize| {
+        json!({ "type": "integer", "minimum": n, "description": "x".repeat(60_000) }).to_string()
+    };
+    let versions = ["2026-01-01", "2026-02-01", "2026-03-01"];
+    let schemas: Value = versions
+        .iter()
+        .enumerate()
+        .map(|(n, version)| ((*version).to_owned(), schema(n)))
+        .collect();
+    let event_type = json!({ "validate": true, "schemas": schemas });
+    create(&api, "payment.completed", event_type).await?.ok()?;
+    assert_eq!(stored(&api).await?["schemas"], schemas);
+    let at = |n: i32, version: &str| json!({ "type": "payment.completed", "apiVersion": version, "data": n });
+    api.publish_event(at(1, "2026-02-01")).await?;
+    let refused = api.publish_all(json!([at(1, "2026-03-01")])).await?.expect(400)?;
+    assert_eq!(reason(&refused), "SCHEMA_VIOLATION");
+    // Changed as a whole, with what was there gone.
+    let patch = json!({ "schemas": { "2026-01-01": schema(9) } });
+    api.rest.patch(&format!("{PATH}?updateMask=schemas"), patch).await?.ok()?;
+    assert_eq!(stored(&api).await?["apiVersions"], json!(["2026-01-01"]));
+    Ok(())
+}

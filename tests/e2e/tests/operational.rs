@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Api, TENANT, quick, start, text};
 
 /// The operational events of a type that have arrived at a path, as their data.
-async fn told(receiver: &Receiver, path: &str, event_type: &str) -> Result<Vec<Value>> {
+fn told(receiver: &Receiver, path: &str, event_type: &str) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     for request in receiver.requests_to(path) {
         let body: Value = request.json()?;
@@ -20,7 +20,7 @@ async fn told(receiver: &Receiver, path: &str, event_type: &str) -> Result<Vec<V
 
 async fn first(receiver: &Receiver, path: &str, event_type: &str) -> Result<Value> {
     until(format!("{event_type} at {path}"), async || {
-        Ok(told(receiver, path, event_type).await?.first().cloned())
+        Ok(told(receiver, path, event_type)?.first().cloned())
     })
     .await
 }
@@ -47,7 +47,7 @@ async fn whoever_asks_is_told_that_an_endpoint_was_disabled_and_of_its_dead_lett
     assert_eq!(text(&dead["event"], "type"), "a.one");
     assert_eq!(text(&dead, "reason"), "endpoint_disabled");
     first(&receiver, "/letters", "postrider.delivery.dead_lettered").await?;
-    assert_eq!(told(&receiver, "/letters", "postrider.endpoint.disabled").await?, [json!(0); 0]);
+    assert!(told(&receiver, "/letters", "postrider.endpoint.disabled")?.is_empty());
 
     // `*` is for the tenant's own events.
     let mark = api.publish("b.one").await?;
@@ -109,7 +109,7 @@ async fn many_dead_letters_are_one_event_a_minute_and_those_of_the_events_themse
     // Once more, so that what might have been told of either is here.
     let mark = api.publish("a.two").await?;
     api.dead_letter("shop", &mark).await?;
-    let all = told(&receiver, "/ops", "postrider.delivery.dead_lettered").await?;
+    let all = told(&receiver, "/ops", "postrider.delivery.dead_lettered")?;
     ensure!(all.iter().all(|data| text(data, "endpoint").ends_with("/shop")), "{all:?}");
     assert!(all.len() < 3, "one of a minute and worker: {all:?}");
     Ok(())

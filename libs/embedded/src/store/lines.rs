@@ -12,29 +12,34 @@ use crate::writer::Cost;
 /// Rows that one transaction forgets.
 const FORGET_SLICE: usize = 2_000;
 
-pub(super) const HOLD: &str = "INSERT INTO held(endpoint, shard, line, position, body)
+const HOLD: &str = "INSERT INTO held(endpoint, shard, line, position, body)
     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT(endpoint, shard, line, position) DO NOTHING";
-pub(super) const READ: &str = "SELECT body FROM held
+const READ: &str = "SELECT body FROM held
     WHERE endpoint = ?1 AND shard = ?2 AND line = ?3 AND position >= ?4 AND position < ?5
     ORDER BY position LIMIT ?6";
-pub(super) const SAVE: &str = "INSERT INTO lines(shard, endpoint, line, epoch, body)
+const SAVE: &str = "INSERT INTO lines(shard, endpoint, line, epoch, body)
     VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT(shard, endpoint, line) DO UPDATE SET epoch = excluded.epoch, body = excluded.body
     WHERE excluded.epoch >= lines.epoch";
-pub(super) const CLOSE: &str =
+const CLOSE: &str =
     "DELETE FROM lines WHERE shard = ?1 AND endpoint = ?2 AND line = ?3 AND epoch <= ?4";
 /// What has had its turn.
-pub(super) const TRIM: &str = "DELETE FROM held
+const TRIM: &str = "DELETE FROM held
     WHERE endpoint = ?1 AND shard = ?2 AND line = ?3 AND position < ?4";
-pub(super) const OF_SHARD: &str = "SELECT endpoint, line, epoch, body FROM lines
+const OF_SHARD: &str = "SELECT endpoint, line, epoch, body FROM lines
     WHERE shard = ?1 AND (endpoint, line) > (?2, ?3) ORDER BY endpoint, line LIMIT ?4";
-pub(super) const FORGET_LINES: &str = "DELETE FROM lines WHERE shard = ?1 AND endpoint = ?2";
+const FORGET_LINES: &str = "DELETE FROM lines WHERE shard = ?1 AND endpoint = ?2";
 /// The last key of a slice: what lies at or before it goes.
-pub(super) const FORGET_END: &str = "SELECT line, position FROM held
+const FORGET_END: &str = "SELECT line, position FROM held
     WHERE endpoint = ?1 AND shard = ?2 ORDER BY line, position LIMIT 1 OFFSET ?3";
-pub(super) const FORGET_TO: &str = "DELETE FROM held
+const FORGET_TO: &str = "DELETE FROM held
     WHERE endpoint = ?1 AND shard = ?2 AND (line, position) <= (?3, ?4)";
-pub(super) const FORGET_ALL: &str = "DELETE FROM held WHERE endpoint = ?1 AND shard = ?2";
+const FORGET_ALL: &str = "DELETE FROM held WHERE endpoint = ?1 AND shard = ?2";
+
+/// Every statement, for the test of their plans.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 10] =
+    [HOLD, READ, SAVE, CLOSE, TRIM, OF_SHARD, FORGET_LINES, FORGET_END, FORGET_TO, FORGET_ALL];
 
 #[async_trait]
 impl LineStore for Store {

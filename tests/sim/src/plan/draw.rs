@@ -111,7 +111,6 @@ fn policy(chance: &Chance, is_bystander: bool) -> DeliveryPolicy {
         } else {
             Ordering::None
         },
-        ..DeliveryPolicy::default()
     }
 }
 

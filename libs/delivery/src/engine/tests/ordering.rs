@@ -50,7 +50,7 @@ fn a_failing_key_waits_alone_until_its_dead_letter() {
     let uid = ordered(&mut world);
     let mut fails = None;
     world.script(uid, move |start, _| {
-        let first = fails.get_or_insert_with(|| start.at.at);
+        let first = fails.get_or_insert(start.at.at);
         status(if *first == start.at.at { 500 } else { 200 })
     });
     let failing = publish(&mut world, uid, "a");

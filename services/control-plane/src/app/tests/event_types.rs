@@ -39,10 +39,8 @@ async fn refused(world: &World, drafts: Vec<PublishDraft>) -> Vec<Violation> {
     let before = world.records().await;
     let refused = world.publish(drafts).await.expect_err("refused");
     assert_eq!(world.records().await, before, "nothing was appended");
-    match refused {
-        Error::SchemaViolation(faults) => faults,
-        other => panic!("{other}"),
-    }
+    let Error::SchemaViolation(faults) = refused else { panic!("{refused}") };
+    faults
 }
 
 #[tokio::test]
