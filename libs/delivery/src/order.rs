@@ -63,6 +63,8 @@ struct LineState {
     pending: BTreeSet<Position>,
     /// Where the page that is being read begins, and where it ends.
     reading: Option<(Position, Bound)>,
+    /// The first row that was put in since that page was asked for: the page may have been read before it.
+    held_meanwhile: Option<Position>,
     /// How often `next` was moved back.
     generation: u32,
     /// This owner opened it: what others held in it has had its turn, or is read again and put in by this one.
@@ -360,6 +362,7 @@ impl LineState {
             is_dry: false,
             pending: BTreeSet::new(),
             reading: None,
+            held_meanwhile: None,
             generation: 0,
             is_known: true,
             waits_for: None,

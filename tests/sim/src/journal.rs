@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::{
     BacklogRow, DeadLetterId, EndpointUid, Epoch, EventId, EventRef, Fact, HeldRow, LaneKey,
-    LaneRow, OutcomeKind, Position, RunId, Shard, Timestamp,
+    LaneRow, Line, LineRow, OutcomeKind, Position, RunId, Shard, Timestamp,
 };
 
 /// One thing that happened.
@@ -35,7 +35,8 @@ pub(crate) enum What {
     /// A row is durable.
     Recorded(Fact),
     Appended(LaneKey, BacklogRow),
-    Held(LaneKey, HeldRow),
+    Held(LaneKey, Line, HeldRow),
+    LineSaved(LineRow),
     LaneSaved(LaneRow),
     LaneRemoved(LaneKey),
     LetterPut {

@@ -151,10 +151,16 @@ impl SimStore {
                 self.note(What::LaneRemoved(lane));
                 Ok(())
             }
-            Write::Lines(lines) => LineStore::save(memory, &lines).await,
+            Write::Lines(lines) => {
+                LineStore::save(memory, &lines).await?;
+                lines.into_iter().for_each(|line| self.note(What::LineSaved(line)));
+                Ok(())
+            }
             Write::Held(rows) => {
                 memory.hold(&rows).await?;
-                rows.into_iter().for_each(|(lane, _, row)| self.note(What::Held(lane, row)));
+                rows.into_iter().for_each(|(lane, line, row)| {
+                    self.note(What::Held(lane, line, row));
+                });
                 Ok(())
             }
             Write::Letters(letters) => {

@@ -53,7 +53,8 @@ impl History {
             What::Answered { request, .. } | What::Dropped { request } => is_request(*request),
             What::Recorded(fact) => is_endpoint(fact.endpoint) && is_event(&fact.event),
             What::Appended(lane, row) => is_endpoint(lane.endpoint) && is_event(&row.event),
-            What::Held(lane, row) => is_endpoint(lane.endpoint) && is_event(&row.event),
+            What::Held(lane, _, row) => is_endpoint(lane.endpoint) && is_event(&row.event),
+            What::LineSaved(row) => violation.endpoint == Some(row.lane.endpoint),
             What::LaneSaved(row) => violation.endpoint == Some(row.key.endpoint),
             What::LaneRemoved(lane) => violation.endpoint == Some(lane.endpoint),
             What::LetterPut { endpoint, event, .. } => is_endpoint(*endpoint) && is_event(event),
@@ -104,9 +105,22 @@ impl History {
                 row.reason,
                 row.key.due
             ),
-            What::Held(lane, row) => {
-                write!(line, "durable: held row {}", self.lane(*lane, &row.event))
+            What::Held(lane, held, row) => {
+                let place = self.lane(*lane, &row.event);
+                write!(line, "durable: held {place} in line {}", name_of(*held))
             }
+            What::LineSaved(row) => write!(
+                line,
+                "durable: line {} of {}/{}, epoch {}: {}, from {}, head {:?}, after {:?}",
+                name_of(row.line),
+                self.name(row.lane.endpoint),
+                row.lane.shard.0,
+                row.epoch.0,
+                if row.is_open { "open" } else { "closed" },
+                row.from.0,
+                row.head.as_ref().map(|head| head.at.position.0),
+                row.after.map(|after| after.0)
+            ),
             What::LaneSaved(row) => write!(
                 line,
                 "durable: lane {}/{} of epoch {}: cursor {}, skips from {:?}",
@@ -164,4 +178,9 @@ fn fact_text(kind: &FactKind) -> String {
             format!("attempt {number} ({trigger}): {}, {then}", outcome(attempt.outcome))
         }
     }
+}
+
+/// The first bytes of a line's name tell it from the others of a history.
+fn name_of(line: domain::Line) -> String {
+    line.as_bytes().iter().take(3).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -81,7 +81,7 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
-        if let Some(is_end) = lane.order.take_page(line, rows.len()) {
+        if let Some((rows, is_end)) = lane.order.take_page(line, rows) {
             match rows {
                 [] if is_end => self.close_line(key, line, now),
                 [] => {}

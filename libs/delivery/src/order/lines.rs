@@ -52,6 +52,10 @@ impl Order {
         state.last_held = state.last_held.max(Some(position));
         state.is_dry = false;
         state.pending.insert(position);
+        if state.reading.is_some() {
+            let first = state.held_meanwhile.map_or(position, |first| first.min(position));
+            state.held_meanwhile = Some(first);
+        }
         is_before
     }
 
@@ -133,13 +137,26 @@ impl Order {
         Some(Next::Read(Page { line, from: state.next, before, limit }))
     }
 
-    /// A page of so many rows has come: whether it was to the end of the line. `None`: nobody waits for it, or something came before it meanwhile.
-    pub(crate) fn take_page(&mut self, line: Line, rows: usize) -> Option<bool> {
+    /// A page has come. Returns the rows of it that are certain to be the next ones, and whether the line ends with them; `None` when nobody waits for it, or
+    /// something came before it meanwhile.
+    pub(crate) fn take_page<'r>(
+        &mut self,
+        line: Line,
+        rows: &'r [HeldRow],
+    ) -> Option<(&'r [HeldRow], bool)> {
         let state = self.lines.get_mut(&line)?;
         let (from, before) = state.reading.take()?;
+        let meanwhile = state.held_meanwhile.take();
         self.to_promote.insert(line);
-        state.is_dry = rows == 0 && from == state.next;
-        (from == state.next).then_some(before.is_none() && state.pending.is_empty())
+        if from != state.next {
+            return None;
+        }
+        // What was put in since then may be missing, and comes before all that lies behind it.
+        let is_sure = |row: &HeldRow| meanwhile.is_none_or(|held| row.event.at.position < held);
+        let sure = rows.partition_point(is_sure);
+        state.is_dry = rows.is_empty() && meanwhile.is_none();
+        let is_end = before.is_none() && meanwhile.is_none() && state.pending.is_empty();
+        Some((rows.get(..sure).unwrap_or_default(), is_end))
     }
 
     /// Nothing is held in a line any more.

@@ -86,9 +86,11 @@ impl Batch {
         tokio::join!(store_all(deps, lease, lanes), store_all(deps, lease, self.events));
         tokio::join!(store_all(deps, lease, self.rows), store_all(deps, lease, self.dead_letters));
         store_all(deps, lease, self.facts).await;
-        // A line is open before anything is held in it, and its head has its row.
-        store_all(deps, lease, self.lines.into_values().collect()).await;
+        // DL-1: a line is open before anything is held in it, its head has its row, and what left one that is closed is held where it went.
+        let (open, closed): (Vec<_>, _) = self.lines.into_values().partition(|row| row.is_open);
+        store_all(deps, lease, open).await;
         store_all(deps, lease, self.held).await;
+        store_all(deps, lease, closed).await;
         let done = self.commands.into_iter().map(|(shard, ids)| Done { shard, ids }).collect();
         tokio::join!(store_all(deps, lease, self.resolved), store_all(deps, lease, done));
         store_all(deps, lease, self.removed.into_values().collect()).await;

@@ -161,7 +161,9 @@ impl Worker {
             Input::Tenant(view) => self.apply_view(&view),
             Input::Commands(commands) => {
                 for command in commands {
-                    if self.commands_seen.is_new(&command) {
+                    // One that was read for a shard that has been lost since is the next owner's; if that is this worker again, it is new then.
+                    let is_ours = self.epochs.contains_key(&command.shard);
+                    if is_ours && self.commands_seen.is_new(&command) {
                         tracing::debug!(endpoint = %command.endpoint, kind = name(&command.kind), "a command");
                         self.engine.handle_command(command, now);
                     }

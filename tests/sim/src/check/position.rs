@@ -29,7 +29,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
         match &entry.what {
             What::Recorded(fact) if ends(fact) => durable.hand_off(fact.endpoint, &fact.event),
             What::Appended(lane, row) => durable.hand_off(lane.endpoint, &row.event),
-            What::Held(lane, row) => durable.hand_off(lane.endpoint, &row.event),
+            What::Held(lane, _, row) => durable.hand_off(lane.endpoint, &row.event),
             What::LaneSaved(row) => durable.save(row),
             What::Deleted(endpoint) => {
                 durable.deleted.insert(*endpoint);
@@ -46,6 +46,7 @@ pub(super) fn check(history: &History) -> Vec<Violation> {
             | What::Answered { .. }
             | What::Dropped { .. }
             | What::LaneRemoved(_)
+            | What::LineSaved(_)
             | What::LetterPut { .. }
             | What::LetterResolved { .. }
             | What::Failed(_)

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use domain::{
     ApiVersion, BacklogKey, Command, CommandId, CommandKind, ContentType, DeadLetterId,
     DeliveryPolicy, EndpointId, EndpointState, EndpointUid, Epoch, Event, EventId, EventRef,
-    EventType, LaneKey, Line, LogPosition, OutcomeKind, Position, RetryAfter, Revision, RunId,
-    Shard, TenantId, Timestamp, Trigger,
+    EventType, HeldRow, LaneKey, Line, LogPosition, OutcomeKind, Position, RetryAfter, Revision,
+    RunId, Shard, TenantId, Timestamp, Trigger,
 };
 use uuid::Uuid;
 
@@ -72,6 +72,7 @@ enum Pending {
     Answered(LoadToken, LoadedDelivery),
     Scan { lane: LaneKey, from: Position, to: Position, limit: usize },
     Line { lane: LaneKey, line: Line, bounds: (Position, Option<Position>), limit: usize },
+    LineRead(LaneKey, Line, Vec<HeldRow>),
     SetState { endpoint: EndpointUid, from: EndpointState, to: EndpointState },
 }
 
@@ -364,6 +365,7 @@ impl World {
             | Pending::Answered(..)
             | Pending::Scan { .. }
             | Pending::Line { .. }
+            | Pending::LineRead(..)
             | Pending::SetState { .. } => None,
         });
         let mut last = None;

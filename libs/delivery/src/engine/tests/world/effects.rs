@@ -183,6 +183,11 @@ impl World {
             }
             Pending::Line { lane, line, bounds, limit } => {
                 let rows = self.store.line(lane, line, bounds, limit);
+                // What was read is old by the time that it comes.
+                let at = self.store_time();
+                self.later(at, Pending::LineRead(lane, line, rows));
+            }
+            Pending::LineRead(lane, line, rows) => {
                 self.engine.handle_line(lane, line, &rows, now);
             }
             Pending::SetState { endpoint, from, to } => self.compare_and_set(endpoint, from, to),

@@ -60,7 +60,8 @@ impl World {
         self.pending.retain(|_, pending| match pending {
             Pending::Page { lane, .. }
             | Pending::Scan { lane, .. }
-            | Pending::Line { lane, .. } => lane.shard != shard,
+            | Pending::Line { lane, .. }
+            | Pending::LineRead(lane, ..) => lane.shard != shard,
             Pending::Outcome(..)
             | Pending::Written(_)
             | Pending::Loaded { .. }
