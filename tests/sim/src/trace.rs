@@ -72,6 +72,21 @@ impl History {
         line
     }
 
+    fn say_line(&self, line: &mut String, row: &domain::LineRow) -> std::fmt::Result {
+        write!(
+            line,
+            "durable: line {} of {}/{}, epoch {}: {}, from {}, head {:?}, after {:?}",
+            name_of(row.line),
+            self.name(row.lane.endpoint),
+            row.lane.shard.0,
+            row.epoch.0,
+            if row.is_open { "open" } else { "closed" },
+            row.from.0,
+            row.head.as_ref().map(|head| head.at.position.0),
+            row.after.map(|after| after.0)
+        )
+    }
+
     fn say(&self, line: &mut String, what: &What) -> std::fmt::Result {
         match what {
             What::Step(step) => write!(line, "--- {step}"),
@@ -109,18 +124,7 @@ impl History {
                 let place = self.lane(*lane, &row.event);
                 write!(line, "durable: held {place} in line {}", name_of(*held))
             }
-            What::LineSaved(row) => write!(
-                line,
-                "durable: line {} of {}/{}, epoch {}: {}, from {}, head {:?}, after {:?}",
-                name_of(row.line),
-                self.name(row.lane.endpoint),
-                row.lane.shard.0,
-                row.epoch.0,
-                if row.is_open { "open" } else { "closed" },
-                row.from.0,
-                row.head.as_ref().map(|head| head.at.position.0),
-                row.after.map(|after| after.0)
-            ),
+            What::LineSaved(row) => self.say_line(line, row),
             What::LaneSaved(row) => write!(
                 line,
                 "durable: lane {}/{} of epoch {}: cursor {}, skips from {:?}",
