@@ -328,13 +328,14 @@ impl Order {
 
     /// Takes an event out of what follows, or was looked up.
     pub(crate) fn take_of(&mut self, position: Position) -> Vec<Item> {
-        let mut taken: Vec<Item> = self.looked.remove(&position).flatten().into_iter().collect();
+        let is_it = |item: &Item| item.at.at.position == position;
+        let mut taken: Vec<Item> = Vec::new();
         for live in self.live.values_mut() {
-            if let Some(index) = live.following.iter().position(|i| i.at.at.position == position) {
-                taken.extend(live.following.remove(index));
-            }
+            let index = live.following.iter().position(is_it);
+            taken.extend(index.and_then(|index| live.following.remove(index)));
         }
         taken.iter().for_each(|item| self.forget_following(item));
+        taken.extend(self.looked.remove(&position).flatten());
         taken
     }
 
@@ -367,5 +368,70 @@ impl LineState {
             is_known: true,
             waits_for: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::{
+        ApiVersion, ContentType, Event, EventId, EventType, LastKnown, LogPosition, RunId, Shard,
+        TenantId, Timestamp, Trigger,
+    };
+
+    use super::*;
+    use crate::lane::Origin;
+
+    fn item(position: u64) -> Item {
+        let (tenant, position) = (TenantId::default_tenant(), Position(position));
+        let id = EventId::parse("evt").expect("valid");
+        let at = LogPosition { shard: Shard(0), position };
+        let event = Event {
+            tenant: tenant.clone(),
+            id: id.clone(),
+            event_type: EventType::parse("a.b").expect("valid"),
+            created_at: Timestamp::ZERO,
+            api_version: ApiVersion::parse("1").expect("valid"),
+            content_type: ContentType::json(),
+            data: "{}".into(),
+            ordering_key: Some("a".into()),
+            idempotency_key: None,
+            channels: Vec::new(),
+            deliver_at: None,
+            revision: None,
+            traceparent: None,
+        };
+        Item {
+            at: EventRef { tenant, id, at },
+            event: Arc::new(event),
+            run: RunId::LOG,
+            number: 1,
+            trigger: Trigger::Event,
+            first_due: Timestamp::ZERO,
+            origin: Origin::Live(position),
+            stored: false,
+            attempts_before: 0,
+            last: LastKnown::default(),
+            queued_at: Timestamp::ZERO,
+        }
+    }
+
+    #[test]
+    fn what_follows_is_counted_until_it_leaves_and_what_is_looked_up_never() {
+        let line = Line::of_key("a");
+        let mut order = Order::default();
+        order.begin(line, Position(1));
+        order.follow(line, item(2));
+        order.follow(line, item(3));
+        order.look(Position(8));
+        order.wait(item(9));
+        assert_eq!(order.following(), (2, 4));
+        assert_eq!(order.take_of(Position(9)).len(), 1);
+        assert_eq!(order.following(), (2, 4), "it followed nothing");
+        assert_eq!(order.take_of(Position(3)).len(), 1);
+        assert_eq!(order.following(), (1, 2));
+        assert_eq!(order.take_next(Position(1)).map(|next| next.at.at.position), Some(Position(2)));
+        assert_eq!(order.following(), (0, 0));
     }
 }
