@@ -165,7 +165,7 @@ pub struct Write {
     pub dead_letters: Vec<DeadLetter>,
     /// Facts.
     pub facts: Vec<Fact>,
-    /// Lines, of which those that are opened may hold rows from then on.
+    /// Lines. Those that are open are durable before what is held in them, those that are closed after it: what left them is held elsewhere.
     pub lines: Vec<LineRow>,
     /// What is held in lines.
     pub held: Vec<(LaneKey, Line, HeldRow)>,

@@ -20,7 +20,7 @@ mod span;
 mod sweep;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,10 +208,14 @@ impl Engine {
         self.shards.insert(shard, Tracker::new(epoch, acked, head, span));
         self.timers.set_earlier(Timer::Sweep, now + limits::SWEEP_INTERVAL);
         let lines: Vec<LineRow> = lines.into_iter().filter(|line| line.is_open).collect();
+        let mut held: BTreeMap<LaneKey, u64> = BTreeMap::new();
+        for line in &lines {
+            *held.entry(line.lane).or_default() += line.waiting;
+        }
         for mut row in lanes {
             let (key, uid) = (row.key, row.key.endpoint);
-            let held = lines.iter().filter(|line| line.lane == key).map(|line| line.waiting);
-            row.waiting = row.waiting.saturating_sub(held.sum());
+            // The lane's count has what its lines hold; each counts for itself from here on.
+            row.waiting = row.waiting.saturating_sub(held.get(&key).copied().unwrap_or(0));
             let breaker = row.breaker;
             self.lanes.insert(key, Lane::resume(row, epoch));
             if let Some(endpoint) = self.endpoints.get_mut(&uid) {
@@ -226,7 +230,7 @@ impl Engine {
             self.wake(key);
         }
         self.resume_lines(shard, &lines);
-        for key in lines.iter().map(|line| line.lane).collect::<BTreeSet<_>>() {
+        for key in held.into_keys() {
             self.go_on_in_order(key, now);
         }
         self.pump(now);

@@ -248,7 +248,8 @@ impl Engine {
 
     pub(super) fn place_looked(&mut self, key: LaneKey, now: Timestamp) {
         while let Some(item) = self.lanes.get_mut(&key).and_then(|lane| lane.order.take_looked()) {
-            self.place(key, item, now);
+            let line = self.line_of(key, &item.event);
+            self.place(key, line, item, now);
         }
     }
 }

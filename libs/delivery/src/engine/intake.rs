@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use domain::{
-    EndpointState, EndpointUid, Event, EventRef, LaneKey, LogPosition, RunId, Timestamp, Trigger,
-    WaitReason,
+    EndpointState, EndpointUid, Event, EventRef, LaneKey, Line, LogPosition, RunId, Timestamp,
+    Trigger, WaitReason,
 };
 
 use super::renewal::Met;
@@ -120,20 +120,20 @@ impl Engine {
 
     /// Gives a live first attempt its place, once what comes before it in the order of its key has one.
     fn route(&mut self, key: LaneKey, item: Item, now: Timestamp) {
-        let counts = self.line_of(key, &item.event).is_some();
-        let Some(lane) = self.lanes.get_mut(&key).filter(|_| counts) else {
-            return self.place(key, item, now);
+        let line = self.line_of(key, &item.event);
+        let Some(lane) = self.lanes.get_mut(&key).filter(|_| line.is_some()) else {
+            return self.place(key, line, item, now);
         };
         if lane.order.waits_for_a_look(item.at.at.position) {
             return lane.order.wait(item);
         }
         lane.order.needs_no_place(item.at.at.position);
-        self.place(key, item, now);
+        self.place(key, line, item, now);
     }
 
     /// Puts a live first attempt where it belongs: the lane's queue, its backlog, a line, or what is skipped.
-    pub(super) fn place(&mut self, key: LaneKey, item: Item, now: Timestamp) {
-        let line = self.line_of(key, &item.event);
+    /// `line`: of its key, where its order counts.
+    pub(super) fn place(&mut self, key: LaneKey, line: Option<Line>, item: Item, now: Timestamp) {
         let (Some(lane), Some(endpoint)) =
             (self.lanes.get_mut(&key), self.endpoints.get(&key.endpoint))
         else {

@@ -304,7 +304,7 @@ impl Row for Forgotten {
         let forget = move |one: &'a Self| async move {
             deps.backlog.trim(one.lane, one.upto).await?;
             if one.upto.due == Timestamp::MAX {
-                // Its endpoint was deleted.
+                // Its endpoint was deleted. An idle lane has no lines, and a newer owner's are not this one's to forget.
                 deps.lines.forget(one.lane).await?;
             }
             deps.lanes.remove(one.lane, one.epoch).await
