@@ -14,6 +14,7 @@ use domain::{
 };
 use runtime::Shutdown;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use self::waiting::Waiting;
@@ -56,6 +57,19 @@ pub(crate) struct Notice {
     pub(crate) time: Timestamp,
     /// What the event says beside endpoint, time and count.
     what: Vec<(&'static str, Value)>,
+}
+
+impl Notice {
+    /// The id of its event, the same when it is appended again because nobody knows whether it was: SHA-256 over type, endpoint and time, 16 bytes of it.
+    fn id(&self) -> EventId {
+        let digest = Sha256::new()
+            .chain_update(self.kind.event_type().as_str())
+            .chain_update(self.uid.as_bytes())
+            .chain_update(self.time.as_millis().to_be_bytes())
+            .finalize();
+        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        EventId::parse(&format!("op_{hex}")).expect("letters, digits and underscores are an id")
+    }
 }
 
 /// Whose notice it is.
@@ -195,10 +209,9 @@ impl Teller {
         for (field, value) in &notice.what {
             data.insert((*field).to_owned(), value.clone());
         }
-        let id = format!("op_{:032x}", self.deps.rng.next_u128());
         Event {
             tenant: notice.tenant.clone(),
-            id: EventId::parse(&id).expect("letters, digits and underscores are a valid id"),
+            id: notice.id(),
             event_type: notice.kind.event_type(),
             created_at: self.deps.clock.now(),
             api_version: self.api_version.clone(),

@@ -148,6 +148,14 @@ mod tests {
     }
 
     #[test]
+    fn a_repeat_has_the_same_id_and_no_other_notice_has() {
+        let id = |endpoint, time| notice(endpoint, time).id();
+        assert_eq!(id(1, T0), id(1, T0));
+        assert_ne!(id(1, T0), id(2, T0));
+        assert_ne!(id(1, T0), id(1, T0 + secs(60)));
+    }
+
+    #[test]
     fn it_is_bounded() {
         let mut waiting = Waiting::default();
         for endpoint in 0..REMEMBERED_MAX as u128 + 5 {
