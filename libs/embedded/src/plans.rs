@@ -45,6 +45,8 @@ fn pages_and_lists_come_sorted_from_their_indexes() {
         "redrive < 2 AND endpoint",
         "attempt = 1 AND",
         "FROM lanes",
+        "FROM lines",
+        "FROM held",
         "FROM event_types",
     ];
     for sql in store::statements() {
